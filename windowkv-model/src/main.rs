@@ -1,0 +1,2 @@
+//! The `windowkv` program.
+fn main() {}

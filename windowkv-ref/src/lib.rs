@@ -1,0 +1,1 @@
+//! The WindowKV method in plain ndarray.
