@@ -1,0 +1,92 @@
+//! Matrix products on ndarray views, through the `gemm` crate.
+
+use gemm::Parallelism;
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use crate::Real;
+
+/// How many threads a product may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// The caller's thread only: for products inside a loop that is parallel already.
+    One,
+    /// All threads of the current rayon pool.
+    All,
+}
+
+/// `c = a b` (`accumulate` false) or `c += a b` (`accumulate` true).
+///
+/// Shapes: `a [m, k]`, `b [k, n]`, `c [m, n]`, any strides. What `c` held before is not read unless
+/// `accumulate` is true. The result does not depend on the number of threads.
+///
+/// # Panics
+/// When the shapes do not fit together: that is a bug in the caller, never a property of user data.
+pub fn matmul<F: Real>(
+    a: ArrayView2<'_, F>,
+    b: ArrayView2<'_, F>,
+    mut c: ArrayViewMut2<'_, F>,
+    accumulate: bool,
+    threads: Threads,
+) {
+    let (m, k) = a.dim();
+    let n = b.ncols();
+    assert_eq!(
+        b.nrows(),
+        k,
+        "matmul: a has {k} columns, b has {} rows",
+        b.nrows()
+    );
+    assert_eq!(c.dim(), (m, n), "matmul: c must be [{m}, {n}]");
+    let parallelism = match threads {
+        Threads::One => Parallelism::None,
+        Threads::All => Parallelism::Rayon(0),
+    };
+    // SAFETY: the three views are live for the whole call, their dimensions were checked against each
+    // other above, and an ndarray view's strides keep every index below its dimensions inside the
+    // view. `c` is borrowed mutably, so it aliases neither `a` nor `b`. `F` is f32 or f64 (the only
+    // implementors that gemm accepts; it panics for another type).
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.as_mut_ptr(),
+            c.strides()[1],
+            c.strides()[0],
+            accumulate,
+            a.as_ptr(),
+            a.strides()[1],
+            a.strides()[0],
+            b.as_ptr(),
+            b.strides()[1],
+            b.strides()[0],
+            F::one(),
+            F::one(),
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// `sum_i a[i] b[i]`, in interleaved partial sums so that the loop becomes SIMD code.
+///
+/// The order of the additions is fixed, so the result depends on nothing but the input.
+#[inline(always)]
+pub fn dot<F: Real>(a: &[F], b: &[F]) -> F {
+    const LANES: usize = 16;
+    let mut sums = [F::zero(); LANES];
+    let (a_body, a_tail) = a.as_chunks::<LANES>();
+    let (b_body, b_tail) = b.as_chunks::<LANES>();
+    for (a, b) in a_body.iter().zip(b_body) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let mut total = sums.into_iter().sum::<F>();
+    for (&a, &b) in a_tail.iter().zip(b_tail) {
+        total += a * b;
+    }
+    total
+}
