@@ -2,10 +2,15 @@
 //!
 //! The folder comes from `WINDOWKV_GOLDEN` (default: `tests/golden`). Every case found is run.
 
+use std::path::Path;
+
 use ndarray::{Array2, Array3, ArrayView2, Axis};
+use windowkv_model::config::ModelConfig;
+use windowkv_model::runner::{Llama, Sampler, Sampling};
+use windowkv_model::weights::Weights;
 use windowkv_ref::methods::{
-    Granularity, H2o, Kept, LayerInput, Method, Pooling, PyramidKv, Selection, SnapKv, StreamingLlm,
-    TokenConfig, WindowKv,
+    FullKv, Granularity, H2o, Kept, LayerInput, Method, Pooling, PyramidKv, Selection, SnapKv,
+    StreamingLlm, TokenConfig, WindowKv,
 };
 use windowkv_ref::policy::{BudgetRule, ModelShape, Strategy, WindowKvConfig, Windows};
 use windowkv_ref::{Real, attention, scoring, softmax_scale};
@@ -27,15 +32,27 @@ fn model_shape(vectors: &Vectors) -> ModelShape {
 }
 
 fn lse<F: Real>(q: &Array3<F>, k: &Array3<F>) -> Array2<F> {
-    attention::prefill(q.view(), k.view(), k.view(), softmax_scale(q.dim().2)).unwrap().lse
+    attention::prefill(q.view(), k.view(), k.view(), softmax_scale(q.dim().2))
+        .unwrap()
+        .lse
 }
 
-fn select<F: Real>(method: &dyn Method<F>, vectors: &Vectors, layer: usize, q: &Array3<F>, k: &Array3<F>) -> Selection<F> {
+fn select<F: Real>(
+    method: &dyn Method<F>,
+    vectors: &Vectors,
+    layer: usize,
+    q: &Array3<F>,
+    k: &Array3<F>,
+) -> Selection<F> {
     let shape = model_shape(vectors);
     let mut selector = method.start(shape, k.dim().0).unwrap();
     let lse = lse(q, k);
-    let input =
-        LayerInput { q: q.view(), k: k.view(), lse: lse.view(), softmax_scale: softmax_scale(shape.head_dim) };
+    let input = LayerInput {
+        q: q.view(),
+        k: k.view(),
+        lse: lse.view(),
+        softmax_scale: softmax_scale(shape.head_dim),
+    };
     selector.select(layer, &input).unwrap()
 }
 
@@ -44,14 +61,20 @@ fn assert_relative<F: Real>(what: &str, found: ArrayView2<'_, F>, expected: &Arr
     for (index, &expected) in expected.indexed_iter() {
         let found = found[index].to_f64().unwrap();
         let allowed = 1e-5 * f64::from(expected).abs();
-        assert!((found - f64::from(expected)).abs() <= allowed, "{what}{index:?}: {found}, not {expected}");
+        assert!(
+            (found - f64::from(expected)).abs() <= allowed,
+            "{what}{index:?}: {found}, not {expected}"
+        );
     }
 }
 
 fn windowkv_case<F: Real>(vectors: &Vectors) {
     let shape = model_shape(vectors);
     let seqlen: usize = vectors.parameter("seq_len");
-    let strategy = match vectors.parameter::<String>("window_select_strategy").as_str() {
+    let strategy = match vectors
+        .parameter::<String>("window_select_strategy")
+        .as_str()
+    {
         "average" => Strategy::Average,
         "max" => Strategy::Max,
         other => panic!("unknown strategy {other}"),
@@ -66,7 +89,10 @@ fn windowkv_case<F: Real>(vectors: &Vectors) {
         strategy,
         score_pooling: 1,
     };
-    assert_eq!(config.layer_budgets(shape.num_layers).unwrap(), vectors.indices("layer_budgets")[0]);
+    assert_eq!(
+        config.layer_budgets(shape.num_layers).unwrap(),
+        vectors.indices("layer_budgets")[0]
+    );
 
     let windows = Windows::new(seqlen, config.suffix_len, config.window_len).unwrap();
     let method = WindowKv::new(config.clone());
@@ -80,11 +106,14 @@ fn windowkv_case<F: Real>(vectors: &Vectors) {
             let lse = lse(&q, &k);
             let scale = softmax_scale(shape.head_dim);
             let columns =
-                scoring::column_scores(q.view(), k.view(), lse.view(), scale, windows.review_len()).unwrap();
+                scoring::column_scores(q.view(), k.view(), lse.view(), scale, windows.review_len())
+                    .unwrap();
             let name = format!("column_scores.layer{layer}");
             assert_relative(&name, columns.view(), &vectors.array2(&name));
             let top = config.strategy.top_tokens(config.window_len);
-            let scores = scoring::window_scores(columns.view(), &windows, top).unwrap().insert_axis(Axis(0));
+            let scores = scoring::window_scores(columns.view(), &windows, top)
+                .unwrap()
+                .insert_axis(Axis(0));
             let name = format!("window_scores.layer{layer}");
             assert_relative(&name, scores.view(), &vectors.array2(&name));
             leader = Some((q, k, lse));
@@ -99,7 +128,11 @@ fn windowkv_case<F: Real>(vectors: &Vectors) {
         let selection = selector.select(layer, &input).unwrap();
         if layer % config.shared_layers == 0 {
             let expected = vectors.indices(&format!("selected_windows.layer{layer}"));
-            assert_eq!(selection.windows.unwrap().windows, expected[0], "layer {layer}");
+            assert_eq!(
+                selection.windows.unwrap().windows,
+                expected[0],
+                "layer {layer}"
+            );
         }
         cache_lens.push(selection.kept.len(seqlen));
     }
@@ -131,7 +164,11 @@ fn token_case<F: Real>(vectors: &Vectors, method: &str) {
         other => panic!("unknown method {other}"),
     };
     let k = tokens_first::<F>(&vectors.array3("k"));
-    let queries = if vectors.suffixes(queries).is_empty() { "q" } else { queries };
+    let queries = if vectors.suffixes(queries).is_empty() {
+        "q"
+    } else {
+        queries
+    };
     let q = if vectors.suffixes(queries).is_empty() {
         Array3::zeros((1, vectors.parameter("num_heads_q"), k.dim().2))
     } else {
@@ -143,7 +180,10 @@ fn token_case<F: Real>(vectors: &Vectors, method: &str) {
         Kept::PerHead(heads) => assert_eq!(heads, expected),
         kept => {
             let positions: Vec<_> = kept.positions(0, k.dim().0).collect();
-            assert!(expected.iter().all(|head| *head == positions), "{positions:?}, not {expected:?}");
+            assert!(
+                expected.iter().all(|head| *head == positions),
+                "{positions:?}, not {expected:?}"
+            );
         }
     }
 }
@@ -151,7 +191,11 @@ fn token_case<F: Real>(vectors: &Vectors, method: &str) {
 #[test]
 fn selection() {
     let cases = golden::entries("selection");
-    assert!(!cases.is_empty(), "no golden case under {}", golden::folder().join("selection").display());
+    assert!(
+        !cases.is_empty(),
+        "no golden case under {}",
+        golden::folder().join("selection").display()
+    );
     for case in &cases {
         println!("{}", case.display());
         let vectors = Vectors::read(case);
@@ -166,5 +210,143 @@ fn selection() {
             }
         }
     }
-    println!("golden selection: {} cases in float64 and float32", cases.len());
+    println!(
+        "golden selection: {} cases in float64 and float32",
+        cases.len()
+    );
+}
+
+/// Greedy generation fed with the expected ids; returns the caches' lengths and the windows by layer.
+fn check_generation(
+    llama: &Llama,
+    method: &dyn Method<f32>,
+    prompt: &[u32],
+    expected_ids: &[u32],
+    expected_logits: &Array2<f32>,
+) -> (Vec<usize>, Vec<Vec<usize>>) {
+    let steps = expected_ids.len();
+    let prefilled = llama.prefill(prompt, method, steps, &mut |_| ()).unwrap();
+    let cache_lens = prefilled
+        .cache
+        .layers
+        .iter()
+        .map(|layer| layer.len())
+        .collect();
+    let windows = prefilled
+        .selections
+        .iter()
+        .map(|selection| match &selection.windows {
+            Some(choice) => choice.windows.clone(),
+            None => Vec::new(),
+        });
+    let windows = windows.collect();
+    let mut cache = prefilled.cache;
+    let mut logits = prefilled.logits;
+    let largest = expected_logits.iter().fold(0f32, |a, b| a.max(b.abs()));
+    let mut worst = 0f32;
+    for step in 0..steps {
+        for (token, (&found, &expected)) in logits.iter().zip(expected_logits.row(step)).enumerate()
+        {
+            let error = (found - expected).abs();
+            assert!(
+                error <= 3e-4 * largest,
+                "step {step} token {token}: {found}, not {expected}"
+            );
+            worst = worst.max(error / largest);
+        }
+        let mut greedy = Sampler::new(Sampling::default()).unwrap();
+        assert_eq!(
+            greedy.next(&logits).unwrap(),
+            expected_ids[step],
+            "step {step}"
+        );
+        if step + 1 < steps {
+            let row = llama
+                .decode(&mut [(expected_ids[step], &mut cache)])
+                .unwrap();
+            logits = row.row(0).to_vec();
+        }
+    }
+    println!(
+        "  {}: largest difference {worst:.1e} of the largest logit",
+        method.kind().name()
+    );
+    (cache_lens, windows)
+}
+
+fn generation_case(folder: &Path) {
+    let case = std::fs::read(folder.join("case.json")).unwrap();
+    let case: serde_json::Value = serde_json::from_slice(&case).unwrap();
+    let config = ModelConfig::load(folder).unwrap();
+    let weights = Weights::open(folder, &config).unwrap();
+    let llama = Llama::new(config, weights).unwrap();
+    let expected = Vectors::read(&folder.join("expected.safetensors"));
+    let ids = |name: &str| -> Vec<u32> {
+        expected.indices(name)[0]
+            .iter()
+            .map(|&id| u32::try_from(id).unwrap())
+            .collect()
+    };
+    let prompt = ids("prompt_ids");
+    check_generation(
+        &llama,
+        &FullKv,
+        &prompt,
+        &ids("full_ids"),
+        &expected.array2("full_logits"),
+    );
+    if case["method"] == "fullkv" {
+        return;
+    }
+
+    let number = |name: &str| {
+        usize::try_from(case[name].as_u64().unwrap_or_else(|| panic!("{name}"))).unwrap()
+    };
+    let (strategy, suffix_len) = match case["window_select_strategy"].as_str() {
+        Some("average") => (Strategy::Average, number("suffix_avg")),
+        Some("max") => (Strategy::Max, number("suffix_max")),
+        other => panic!("unknown strategy {other:?}"),
+    };
+    let config = WindowKvConfig {
+        capacity: number("max_capacity_prompt"),
+        window_len: number("review_window_size"),
+        suffix_len,
+        shared_layers: number("shared_layers"),
+        beta: number("beta"),
+        budget_rule: BudgetRule::Released,
+        strategy,
+        score_pooling: 1,
+    };
+    let budgets = config.layer_budgets(llama.config().num_layers).unwrap();
+    assert_eq!(budgets, expected.indices("layer_budgets")[0]);
+    let method = WindowKv::new(config);
+    let logits = expected.array2("wkv_logits");
+    let (cache_lens, windows) =
+        check_generation(&llama, &method, &prompt, &ids("wkv_ids"), &logits);
+    assert_eq!(cache_lens, expected.indices("cache_lens")[0]);
+    for layer in expected.suffixes("selected_windows.layer") {
+        // The released code keeps windows in score order.
+        let mut selected = expected.indices(&format!("selected_windows.layer{layer}"))[0].clone();
+        selected.sort_unstable();
+        assert_eq!(
+            windows[layer.parse::<usize>().unwrap()],
+            selected,
+            "layer {layer}"
+        );
+    }
+}
+
+#[test]
+fn generation() {
+    let cases = golden::entries("generation");
+    assert!(
+        !cases.is_empty(),
+        "no golden case under {}",
+        golden::folder().join("generation").display()
+    );
+    for case in &cases {
+        println!("{}", case.display());
+        generation_case(case);
+    }
+    println!("golden generation: {} models", cases.len());
 }

@@ -1,2 +1,5 @@
 //! The `windowkv` program.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    windowkv_model::cli::run()
+}

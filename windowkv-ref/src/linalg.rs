@@ -70,23 +70,24 @@ pub fn matmul<F: Real>(
     }
 }
 
-/// `sum_i a[i] b[i]`, in interleaved partial sums so that the loop becomes SIMD code.
+/// `sum_i widen(a[i]) b[i]`, in `LANES` interleaved partial sums so that the loop becomes SIMD code.
 ///
-/// The order of the additions is fixed, so the result depends on nothing but the input.
+/// `widen` converts an element of `a` exactly, for example from bf16. The order of the additions is
+/// fixed, so the result depends on nothing but the input (and `LANES`). `a` and `b` are equally long.
 #[inline(always)]
-pub fn dot<F: Real>(a: &[F], b: &[F]) -> F {
-    const LANES: usize = 16;
+pub fn dot<const LANES: usize, F: Real, W: Copy>(a: &[W], b: &[F], widen: impl Fn(W) -> F) -> F {
+    debug_assert_eq!(a.len(), b.len());
     let mut sums = [F::zero(); LANES];
     let (a_body, a_tail) = a.as_chunks::<LANES>();
     let (b_body, b_tail) = b.as_chunks::<LANES>();
     for (a, b) in a_body.iter().zip(b_body) {
         for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
+            sums[lane] += widen(a[lane]) * b[lane];
         }
     }
     let mut total = sums.into_iter().sum::<F>();
     for (&a, &b) in a_tail.iter().zip(b_tail) {
-        total += a * b;
+        total += widen(a) * b;
     }
     total
 }

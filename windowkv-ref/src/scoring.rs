@@ -57,17 +57,11 @@ pub fn column_scores<F: Real>(
         let queries = q.index_axis(Axis(1), head);
         // Position of query row 0; negative when there are more rows than keys.
         let first = seqlen as isize - rows as isize;
-        pulp::Arch::new().dispatch(|| {
-            sum_columns(
-                queries,
-                keys,
-                lse.row(head),
-                softmax_scale,
-                first,
-                start,
-                sums,
-            )
-        });
+        let lse = lse.row(head);
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || sum_columns(queries, keys, lse, softmax_scale, first, start, sums),
+        );
     });
     Ok(scores)
 }

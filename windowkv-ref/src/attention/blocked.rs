@@ -81,8 +81,10 @@ pub fn prefill_into<F: Real>(
             );
             // Key position of the tile's first row, plus one: how many keys it sees.
             let visible_first = (tile.row + 1) as isize + k.nrows() as isize - seqlen_q as isize;
-            pulp::Arch::new()
-                .dispatch(|| attend(q, k, v, softmax_scale, visible_first, tile, scratch));
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || attend(q, k, v, softmax_scale, visible_first, tile, scratch),
+            );
         },
     );
     Ok(())

@@ -1,4 +1,7 @@
-use ndarray::{Array1, Array2, ArrayView2, ArrayView3, ArrayViewMut2, Axis};
+use ndarray::{
+    Array1, Array2, ArrayView1, ArrayView2, ArrayView3, ArrayViewMut1, ArrayViewMut2, Axis,
+};
+use rayon::prelude::*;
 
 use super::group_size;
 use crate::linalg::dot;
@@ -38,16 +41,27 @@ pub fn decode_into<F: Real>(
     Error::same("out's num_heads_q", out.nrows(), q.nrows())?;
     Error::same("out's head_dim", out.ncols(), q.ncols())?;
     let mut lse = Array1::from_elem(q.nrows(), F::neg_infinity());
-    for head in 0..q.nrows() {
-        let (k, v) = (
-            k.index_axis(Axis(1), head / group),
-            v.index_axis(Axis(1), head / group),
-        );
-        let query = q.row(head).mapv(|x| x * softmax_scale);
-        let query = query.as_slice().expect("a fresh vector is contiguous");
-        let out = out.row_mut(head);
-        lse[head] = pulp::Arch::new().dispatch(|| attend(query, k, v, out));
-    }
+    let heads = out
+        .axis_iter_mut(Axis(0))
+        .into_par_iter()
+        .zip(lse.axis_iter_mut(Axis(0)).into_par_iter());
+    // A task of less than about 64k products costs more to hand over than to compute.
+    let work_per_head = 2 * k.dim().0 * q.ncols();
+    let heads_per_task = (1usize << 16).div_ceil(work_per_head.max(1));
+    heads
+        .with_min_len(heads_per_task)
+        .enumerate()
+        .for_each(|(head, (out, lse))| {
+            let (k, v) = (
+                k.index_axis(Axis(1), head / group),
+                v.index_axis(Axis(1), head / group),
+            );
+            let query = q.row(head).mapv(|x| x * softmax_scale).to_vec();
+            *lse.into_scalar() = pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || attend(&query, k, v, out),
+            );
+        });
     Ok(lse)
 }
 
@@ -56,17 +70,14 @@ fn attend<F: Real>(
     query: &[F],
     k: ArrayView2<'_, F>,
     v: ArrayView2<'_, F>,
-    mut out: ndarray::ArrayViewMut1<'_, F>,
+    mut out: ArrayViewMut1<'_, F>,
 ) -> F {
     out.fill(F::zero());
-    let mut scores: Vec<F> = k
-        .rows()
-        .into_iter()
-        .map(|key| match key.as_slice() {
-            Some(key) => dot(query, key),
-            None => query.iter().zip(key).map(|(&a, &b)| a * b).sum(),
-        })
-        .collect();
+    let score = |key: ArrayView1<'_, F>| match key.as_slice() {
+        Some(key) => dot::<16, F, F>(key, query, |x| x),
+        None => dot::<16, F, F>(&key.to_vec(), query, |x| x),
+    };
+    let mut scores: Vec<F> = k.rows().into_iter().map(score).collect();
     let Some(max) = scores
         .iter()
         .copied()
@@ -74,6 +85,7 @@ fn attend<F: Real>(
     else {
         return F::neg_infinity();
     };
+    // All -inf: (-inf) - (-inf) would be NaN, the probabilities are 0.
     let shift = if max == F::neg_infinity() {
         F::zero()
     } else {
@@ -87,7 +99,7 @@ fn attend<F: Real>(
     for (value, &weight) in v.rows().into_iter().zip(&scores) {
         out.zip_mut_with(&value, |out, &value| *out += weight * value);
     }
-    if sum > F::zero() || sum.is_nan() {
+    if sum != F::zero() {
         out.mapv_inplace(|x| x / sum);
     }
     max + sum.ln()

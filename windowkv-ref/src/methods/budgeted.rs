@@ -25,9 +25,9 @@ pub enum Granularity {
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
     /// The mean of `kernel_size` neighbours, zeros outside counted.
-    #[default]
     Average,
     /// The largest of them.
+    #[default]
     Max,
 }
 
@@ -49,13 +49,14 @@ pub struct TokenConfig {
 }
 
 impl Default for TokenConfig {
-    /// The settings of the released PyramidKV code: 8 observed rows, average pooling over 7 tokens, beta 20.
+    /// The settings of KVCache-Factory's evaluation: 8 observed rows, max pooling over 7 tokens, beta 20.
+    /// (Its StreamingLLM keeps the first 4 tokens: a `recent_len` of `capacity - 4`.)
     fn default() -> Self {
         Self {
             capacity: 2048,
             recent_len: 8,
             granularity: Granularity::KvHead,
-            pooling: Pooling::Average,
+            pooling: Pooling::Max,
             kernel_size: 7,
             beta: 20,
         }
@@ -177,7 +178,9 @@ impl Plan {
         layer: usize,
         scores: Array2<F>,
     ) -> Result<Selection<F>, Error> {
-        let Some(chosen) = &self.chosen else { return Ok(Selection::unscored(Kept::All)) };
+        let Some(chosen) = &self.chosen else {
+            return Ok(Selection::unscored(Kept::All));
+        };
         let of_head = |row: ndarray::ArrayView1<'_, F>| {
             let mut positions =
                 top_indices(&row.to_vec(), chosen[layer]).map_err(|index| Error::NanScore {

@@ -1,0 +1,242 @@
+//! `windowkv generate`
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::compression::{CompressionArgs, say_notes};
+use super::terminal::{print, progress, say};
+use super::{output, terminal};
+use crate::chat::Message;
+use crate::runner::{Model, Request, Sampling, generate, peak_memory};
+use crate::settings::cut_middle;
+use crate::{Error, Result};
+
+/// Longest prompt that is read, in bytes: far beyond any model's context, so that a wrong file cannot fill the memory.
+const MAX_PROMPT_BYTES: u64 = 1 << 28;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windowkv generate --prompt-file prompt.txt --model-dir Qwen2.5-1.5B-Instruct --max-capacity-prompt 1024\n  \
+    windowkv demo prompt | windowkv generate --max-capacity-prompt 12% --json\n  \
+    windowkv generate --prompt-file prompt.txt --method snapkv --window-size 16 --temperature 0.7 --top-p 0.9\n\n\
+    The released script's options work as they are:\n  \
+    windowkv generate --model_type llama3_windowkv --model_half --use_cache --attn_implementation sdpa \\\n    \
+    --max_capacity_prompt 2048 --review_window_size 8 --shared_layers 8 --suffix_max 32 --suffix_avg 16 \\\n    \
+    --beta 14 --layer_decay_strategy arithmetic --seed 42 --model_dir Meta-Llama-3-8B-Instruct < prompt.txt")]
+pub(super) struct Generate {
+    /// Folder of the model as Hugging Face writes it [default: the embedded demo model]
+    #[arg(long, alias = "model_dir", value_name = "DIR")]
+    model_dir: Option<PathBuf>,
+    /// The prompt [default: standard input]
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt_file")]
+    prompt: Option<String>,
+    /// File with the prompt; - is standard input
+    #[arg(long, alias = "prompt_file", value_name = "FILE")]
+    prompt_file: Option<PathBuf>,
+    /// Message of the system in the model's chat form
+    #[arg(long, value_name = "TEXT", conflicts_with = "no_chat_template")]
+    system: Option<String>,
+    /// Give the prompt to the model as it is, without its chat form
+    #[arg(long)]
+    no_chat_template: bool,
+    /// Longest prompt in tokens; a longer one is cut in the middle [default: what the model has room for]
+    #[arg(long, alias = "max_input_len", value_name = "TOKENS")]
+    max_input_len: Option<usize>,
+    /// New tokens at most
+    #[arg(
+        long,
+        alias = "max_new_tokens",
+        value_name = "N",
+        default_value_t = 128
+    )]
+    max_new_tokens: usize,
+    /// End the answer before this text (may be given several times)
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Go on past the model's end-of-text token
+    #[arg(long)]
+    ignore_eos: bool,
+    /// One JSON object instead of the text
+    #[arg(long)]
+    json: bool,
+
+    /// 0 takes the most probable token
+    #[arg(
+        long,
+        value_name = "T",
+        default_value_t = 0.0,
+        help_heading = "Sampling"
+    )]
+    temperature: f32,
+    /// Only the most probable K tokens; 0 is all
+    #[arg(
+        long,
+        alias = "top_k",
+        value_name = "K",
+        default_value_t = 0,
+        help_heading = "Sampling"
+    )]
+    top_k: usize,
+    /// Only the most probable tokens up to this probability
+    #[arg(
+        long,
+        alias = "top_p",
+        value_name = "P",
+        default_value_t = 1.0,
+        help_heading = "Sampling"
+    )]
+    top_p: f32,
+    /// Same seed, same text
+    #[arg(long, default_value_t = 42, help_heading = "Sampling")]
+    seed: u64,
+
+    #[command(flatten)]
+    compression: CompressionArgs,
+}
+
+impl Generate {
+    pub(super) fn run(&self) -> Result<()> {
+        let prompt = self.prompt()?;
+        if prompt.trim().is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        let model = match &self.model_dir {
+            Some(dir) => Model::load(dir)?,
+            None => Model::demo()?,
+        };
+        let config = model.llama.config();
+        let (compression, mut notes) =
+            self.compression.resolve(&model.preset, config.num_layers)?;
+
+        let ids = self.encode(&model, &prompt)?;
+        if self.model_dir.is_none() {
+            let unknown = ids
+                .iter()
+                .filter(|&&id| id == crate::demo::vocabulary::UNKNOWN_ID)
+                .count();
+            if unknown > 0 {
+                notes.push(format!(
+                    "the demo model knows {} words; {unknown} of the prompt's are not among them \
+                     (`windowkv demo prompt` prints a prompt that it understands)",
+                    config.vocab_size
+                ));
+            }
+        }
+        let limit = self.max_input_len(&model)?;
+        let given = ids.len();
+        let (ids, cut) = cut_middle(ids, limit);
+        if cut > 0 {
+            notes.push(format!(
+                "the prompt has {given} tokens, over the limit of {limit}: {cut} were cut from its middle"
+            ));
+        }
+        say_notes(&notes);
+
+        let method = compression.method(ids.len());
+        let request = Request {
+            ids: &ids,
+            method: &*method,
+            max_new_tokens: self.max_new_tokens,
+            sampling: Sampling {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                seed: self.seed,
+            },
+            stop_strings: &self.stop,
+            ignore_stop_tokens: self.ignore_eos,
+        };
+        let bar = progress("prefill", 1000);
+        let mut written = Ok(());
+        let answer = generate(
+            &model,
+            &request,
+            &mut |done| bar.set_position((done * 1000.0) as u64),
+            &mut |text| {
+                bar.finish_and_clear();
+                if !self.json && written.is_ok() {
+                    written = print(text);
+                }
+            },
+        )?;
+        bar.finish_and_clear();
+        written?;
+        if self.json {
+            let report = json!({
+                "text": answer.text, "ids": answer.ids, "finish": answer.finish,
+                "prompt_tokens": ids.len(), "prompt_tokens_cut": cut, "new_tokens": answer.ids.len(),
+                "kv": answer.kv, "timing": answer.timing, "peak_memory_bytes": peak_memory(),
+                "compression": compression, "sampling": request.sampling, "notes": notes,
+            });
+            print(&format!("{report}\n"))
+        } else {
+            print("\n")?;
+            say(&output::table(&answer));
+            Ok(())
+        }
+    }
+
+    fn prompt(&self) -> Result<String> {
+        if let Some(prompt) = &self.prompt {
+            return Ok(prompt.clone());
+        }
+        match self.prompt_file.as_deref() {
+            Some(path) if path.as_os_str() != "-" => {
+                let bytes = crate::files::read_bounded(path, MAX_PROMPT_BYTES)?;
+                Ok(crate::files::utf8(&bytes, path)?.to_owned())
+            }
+            _ => {
+                let mut bytes = Vec::new();
+                let stdin = std::io::stdin();
+                if std::io::IsTerminal::is_terminal(&stdin) {
+                    terminal::say("type the prompt, then Ctrl-D");
+                }
+                stdin
+                    .lock()
+                    .take(MAX_PROMPT_BYTES)
+                    .read_to_end(&mut bytes)
+                    .map_err(|source| Error::Stream {
+                        action: "read standard input",
+                        source,
+                    })?;
+                Ok(crate::files::utf8(&bytes, "standard input".as_ref())?.to_owned())
+            }
+        }
+    }
+
+    fn encode(&self, model: &Model, prompt: &str) -> Result<Vec<u32>> {
+        match &model.chat {
+            Some(chat) if !self.no_chat_template => {
+                let system = self.system.iter().map(|text| Message::new("system", text));
+                let messages: Vec<_> = system.chain([Message::new("user", prompt)]).collect();
+                model
+                    .tokenizer
+                    .encode(&chat.render(&messages, true)?, false)
+            }
+            _ => model.tokenizer.encode(prompt, true),
+        }
+    }
+
+    fn max_input_len(&self, model: &Model) -> Result<usize> {
+        let limit = model.llama.config().max_position_embeddings;
+        let room = limit.saturating_sub(self.max_new_tokens);
+        if room == 0 {
+            return Err(Error::ContextTooSmall {
+                max_new_tokens: self.max_new_tokens,
+                limit,
+            });
+        }
+        let released = self
+            .compression
+            .model_type
+            .map(|_| windowkv_ref::policy::ModelPreset::LLAMA3.max_input_len);
+        match self.max_input_len {
+            Some(len) if len < 2 || len > room => Err(Error::InputLimit { len, room, limit }),
+            Some(len) => Ok(len),
+            None => Ok(released.map_or(room, |released| released.min(room))),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `windowkv info`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use windowkv_ref::methods::{Method, MethodKind};
+
+use super::compression::{CompressionArgs, say_notes};
+use super::output::{bytes, grouped};
+use super::terminal::print;
+use crate::Result;
+use crate::config::ModelConfig;
+use crate::runner::{Llama, MemoryPlan};
+use crate::settings::{Capacity, Compression};
+use crate::weights::Weights;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windowkv info                                     the embedded demo model\n  \
+    windowkv info Llama-3.2-1B-Instruct --max-capacity-prompt 1024\n  \
+    windowkv info Llama-3.2-1B-Instruct --prompt-tokens 8192,131072 --json")]
+pub(super) struct Info {
+    /// Folder of the model [default: the embedded demo model]
+    #[arg(value_name = "MODEL_DIR")]
+    model_dir: Option<PathBuf>,
+    /// Prompt lengths to predict memory for, in tokens
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = [1024, 2048, 4096, 8192, 32_768, 131_072],
+          value_parser = prompt_tokens)]
+    prompt_tokens: Vec<usize>,
+    /// New tokens that the cache has room for
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    max_new_tokens: usize,
+    /// One JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    compression: CompressionArgs,
+}
+
+fn prompt_tokens(text: &str) -> std::result::Result<usize, String> {
+    let count = text.parse::<usize>().map_err(|error| error.to_string())?;
+    let limit = crate::config::MAX_POSITIONS;
+    if (1..=limit).contains(&count) {
+        Ok(count)
+    } else {
+        Err(format!("must be from 1 to {limit}"))
+    }
+}
+
+struct Described {
+    config: ModelConfig,
+    weights: u64,
+    tokenizer: u64,
+    preset: windowkv_ref::policy::ModelPreset,
+}
+
+impl Info {
+    pub(super) fn run(&self) -> Result<()> {
+        let model = self.describe()?;
+        let (compression, notes) = self
+            .compression
+            .resolve(&model.preset, model.config.num_layers)?;
+        say_notes(&notes);
+        let budgets = match (compression.kind, compression.capacity) {
+            (MethodKind::WindowKv, Capacity::Tokens(capacity)) => {
+                let mut window = compression.window.clone();
+                window.capacity = capacity;
+                Some(window.layer_budgets(model.config.num_layers)?)
+            }
+            _ => None,
+        };
+        let rows = self
+            .prompt_tokens
+            .iter()
+            .map(|&tokens| self.memory(&model, &compression, tokens))
+            .collect::<Result<Vec<_>>>()?;
+        if self.json {
+            let memory: Vec<_> = rows
+                .iter()
+                .map(|row| {
+                    json!({
+                        "prompt_tokens": row.tokens, "kv_bytes": row.plan.kv_cache, "full_kv_bytes": row.full.kv_cache,
+                        "peak_bytes": row.plan.total(), "full_peak_bytes": row.full.total(), "parts": row.plan,
+                    })
+                })
+                .collect();
+            let c = &model.config;
+            let report = json!({
+                "family": c.family.model_type(), "parameters": c.parameters(), "layers": c.num_layers,
+                "hidden_size": c.hidden_size, "intermediate_size": c.intermediate_size, "num_heads_q": c.num_heads_q,
+                "num_heads_kv": c.num_heads_kv, "head_dim": c.head_dim, "vocab_size": c.vocab_size,
+                "max_position_embeddings": c.max_position_embeddings, "weights_bytes": model.weights,
+                "compression": compression, "layer_budgets": budgets, "memory": memory, "notes": notes,
+            });
+            return print(&format!("{report}\n"));
+        }
+        print(&self.tables(&model, &compression, budgets.as_deref(), &rows))
+    }
+
+    fn describe(&self) -> Result<Described> {
+        let Some(dir) = &self.model_dir else {
+            let model = crate::runner::Model::demo()?;
+            return Ok(Described {
+                config: model.llama.config().clone(),
+                weights: model.llama.weights().total_bytes(),
+                tokenizer: model.tokenizer_bytes,
+                preset: model.preset,
+            });
+        };
+        let config = ModelConfig::load(dir)?;
+        let weights = Weights::open(dir, &config)?;
+        let llama = Llama::new(config.clone(), weights)?;
+        // A folder without a tokenizer can be described although it cannot be asked.
+        let tokenizer = std::fs::metadata(dir.join("tokenizer.json")).map_or(0, |file| file.len());
+        let preset = crate::runner::preset(&config);
+        Ok(Described {
+            config,
+            weights: llama.weights().total_bytes(),
+            tokenizer,
+            preset,
+        })
+    }
+
+    fn memory(&self, model: &Described, compression: &Compression, tokens: usize) -> Result<Row> {
+        let plan = |method: &dyn Method<f32>| {
+            MemoryPlan::new(
+                &model.config,
+                model.weights,
+                model.tokenizer,
+                method,
+                tokens,
+                self.max_new_tokens,
+            )
+        };
+        let method = compression.method(tokens);
+        Ok(Row {
+            tokens,
+            plan: plan(&*method)?,
+            full: plan(&windowkv_ref::methods::FullKv)?,
+        })
+    }
+
+    fn tables(
+        &self,
+        model: &Described,
+        compression: &Compression,
+        budgets: Option<&[usize]>,
+        rows: &[Row],
+    ) -> String {
+        let c = &model.config;
+        let mut text = format!(
+            "{} with {} parameters, {} of weights\n  {} layers, hidden {}, MLP {}, {} query heads over {} KV heads \
+             of {}\n  vocabulary {}, context {} tokens\n",
+            c.family.model_type(),
+            grouped(c.parameters()),
+            bytes(model.weights),
+            c.num_layers,
+            c.hidden_size,
+            c.intermediate_size,
+            c.num_heads_q,
+            c.num_heads_kv,
+            c.head_dim,
+            grouped(c.vocab_size as u64),
+            grouped(c.max_position_embeddings as u64),
+        );
+        if let Some(budgets) = budgets {
+            let window = &compression.window;
+            text += &format!(
+                "\nbudgets of review tokens by group (windows of {}; the suffix of {} comes on top)\n",
+                window.window_len, window.suffix_len
+            );
+            for (group, budget) in budgets.iter().step_by(window.shared_layers).enumerate() {
+                let first = group * window.shared_layers;
+                text += &format!(
+                    "  layers {:<10}{:>8}\n",
+                    format!("{}-{}", first, first + window.shared_layers - 1),
+                    grouped(*budget as u64)
+                );
+            }
+        }
+        text += &format!(
+            "\nmemory on the CPU with {} new tokens\n{:>10}{:>14}{:>14}{:>14}{:>14}\n",
+            self.max_new_tokens,
+            "prompt",
+            format!("KV {}", compression.kind.name()),
+            "KV full",
+            "peak",
+            "peak full",
+        );
+        for row in rows {
+            let beyond = if row.tokens > c.max_position_embeddings {
+                "  beyond the model's context"
+            } else {
+                ""
+            };
+            text += &format!(
+                "{:>10}{:>14}{:>14}{:>14}{:>14}{beyond}\n",
+                grouped(row.tokens as u64),
+                bytes(row.plan.kv_cache),
+                bytes(row.full.kv_cache),
+                bytes(row.plan.total()),
+                bytes(row.full.total()),
+            );
+        }
+        text
+    }
+}
+
+struct Row {
+    tokens: usize,
+    plan: MemoryPlan,
+    full: MemoryPlan,
+}

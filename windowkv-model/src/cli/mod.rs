@@ -1,0 +1,101 @@
+//! The command line of `windowkv`: text on standard output, everything else on standard error.
+
+mod compression;
+mod demo;
+mod generate;
+mod info;
+mod output;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::{Error, Result};
+
+/// Compress the KV cache of a language model by whole windows of the prompt, and generate text.
+#[derive(Debug, Parser)]
+#[command(
+    name = "windowkv",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  \
+        windowkv demo                                   a long prompt, full cache and WindowKV side by side\n  \
+        windowkv generate --prompt-file book.txt --model-dir Llama-3.2-1B-Instruct\n  \
+        windowkv info Llama-3.2-1B-Instruct             budgets and memory of a model\n\n\
+        Exit codes: 0, 1 for a failure, 2 for a wrong command line."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// More about what happens, on standard error (-vv for every layer)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer a prompt with a compressed cache
+    Generate(Box<generate::Generate>),
+    /// Say what a model is, what its layers may keep, and how much memory a prompt takes
+    Info(Box<info::Info>),
+    /// Try the embedded demo model: no download, no GPU
+    Demo(Box<demo::Demo>),
+    /// Print the completion script of a shell
+    #[command(
+        after_help = "Example:\n  windowkv completions bash > ~/.local/share/bash-completion/completions/windowkv"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the program on the process's arguments.
+pub fn run() -> ExitCode {
+    // A wrong command line ends here with code 2, --help and --version with 0.
+    let cli = Cli::parse();
+    terminal::trace(cli.verbose);
+    if let Some(threads) = cli.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+        // Fails only when a pool exists already, and nothing has run before this.
+        let _ = pool.build_global();
+    }
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of a pipe has had enough: `windowkv ... | head` is no failure.
+        Err(Error::Stream { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            terminal::say(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Generate(generate) => generate.run(),
+        Command::Info(info) => info.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "windowkv", &mut script);
+            terminal::print_bytes(&script)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,338 @@
+//! From a prompt to text: prefill, compression, decode, and a report of what it cost.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use windowkv_ref::methods::{Method, MethodKind, Selection};
+
+use super::kv_cache::KvCache;
+use super::memory::BYTES;
+use super::model::Model;
+use super::sampling::{Sampler, Sampling};
+use super::stop::StopStrings;
+use crate::Result;
+use crate::tokenizer::StreamDecoder;
+
+/// One prompt and what to do with it. Everything here belongs to one request: in a batch each has its own.
+pub struct Request<'a> {
+    /// Token ids of the prompt.
+    pub ids: &'a [u32],
+    /// How the cache is compressed.
+    pub method: &'a dyn Method<f32>,
+    /// New tokens at most.
+    pub max_new_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Texts that end the answer; they are not part of it.
+    pub stop_strings: &'a [String],
+    /// Go on past the model's end-of-text token, for measurements.
+    pub ignore_stop_tokens: bool,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The model's end-of-text token.
+    StopToken,
+    /// One of the request's stop strings.
+    StopString,
+    /// The request's number of new tokens.
+    Length,
+}
+
+/// Seconds, on the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Timing {
+    /// From the ids to the first new token.
+    pub prefill_seconds: f64,
+    /// All later tokens (in a batch: of the whole batch).
+    pub decode_seconds: f64,
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Generation {
+    /// The answer without special tokens and stop strings.
+    pub text: String,
+    /// The new tokens, a stop token included.
+    pub ids: Vec<u32>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// What the cache kept.
+    pub kv: KvReport,
+    /// How long it took.
+    pub timing: Timing,
+}
+
+/// Layers that keep the same tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupReport {
+    /// The first of them; for WindowKV the group's leader.
+    pub first_layer: usize,
+    /// How many they are.
+    pub layers: usize,
+    /// Prompt tokens that each of them keeps.
+    pub kept_tokens: usize,
+    /// WindowKV: how many windows these are (beside the suffix).
+    pub kept_windows: Option<usize>,
+    /// WindowKV: indices of the windows, ascending.
+    pub windows: Option<Vec<usize>>,
+}
+
+/// What the cache kept of the prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KvReport {
+    /// The method.
+    pub method: MethodKind,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Prompt tokens that each layer keeps.
+    pub kept_per_layer: Vec<usize>,
+    /// The same by group (WindowKV), or by runs of layers that keep as many.
+    pub groups: Vec<GroupReport>,
+    /// Bytes of the prompt's compressed keys and values.
+    pub bytes: u64,
+    /// Bytes of the whole prompt's.
+    pub full_bytes: u64,
+    /// Bytes of the same tokens in the released code's layout, which stores each KV head once for each of
+    /// its query heads.
+    pub released_layout_bytes: u64,
+}
+
+impl KvReport {
+    fn new(model: &Model, request: &Request<'_>, selections: &[Selection<f32>]) -> Self {
+        let shape = model.llama.shape();
+        let prompt_tokens = request.ids.len();
+        let kept_per_layer: Vec<usize> = selections
+            .iter()
+            .map(|selection| selection.kept.len(prompt_tokens))
+            .collect();
+        let token_bytes = 2 * shape.head_dim as u64 * BYTES;
+        let bytes = |heads: &dyn Fn(&Selection<f32>) -> usize| {
+            let of_layer = |selection| heads(selection) * selection.kept.len(prompt_tokens);
+            token_bytes * selections.iter().map(of_layer).sum::<usize>() as u64
+        };
+        Self {
+            method: request.method.kind(),
+            prompt_tokens,
+            groups: groups(selections, prompt_tokens),
+            kept_per_layer,
+            bytes: bytes(&|selection| selection.kept.cache_heads(shape.num_heads_kv)),
+            full_bytes: token_bytes
+                * (shape.num_layers * shape.num_heads_kv * prompt_tokens) as u64,
+            released_layout_bytes: bytes(&|_| shape.num_heads_q),
+        }
+    }
+
+    /// Mean of kept tokens over the layers, as a share of the prompt.
+    pub fn kept_share(&self) -> f64 {
+        let kept: usize = self.kept_per_layer.iter().sum();
+        kept as f64 / (self.kept_per_layer.len() * self.prompt_tokens).max(1) as f64
+    }
+}
+
+fn groups(selections: &[Selection<f32>], prompt_tokens: usize) -> Vec<GroupReport> {
+    let mut groups: Vec<GroupReport> = Vec::new();
+    for (layer, selection) in selections.iter().enumerate() {
+        let kept_tokens = selection.kept.len(prompt_tokens);
+        let windows = selection
+            .windows
+            .as_ref()
+            .map(|choice| choice.windows.clone());
+        let leads = selection.scores.is_some() && windows.is_some();
+        match groups.last_mut() {
+            Some(group)
+                if !leads && group.kept_tokens == kept_tokens && group.windows == windows =>
+            {
+                group.layers += 1;
+            }
+            _ => groups.push(GroupReport {
+                first_layer: layer,
+                layers: 1,
+                kept_tokens,
+                kept_windows: windows.as_ref().map(Vec::len),
+                windows,
+            }),
+        }
+    }
+    groups
+}
+
+/// Answers one request. `progress` is told the share of prefill that is done; `on_text` gets the answer
+/// piece by piece.
+///
+/// # Errors
+/// A request that does not fit the model, weights that changed or are broken.
+pub fn generate(
+    model: &Model,
+    request: &Request<'_>,
+    progress: &mut dyn FnMut(f64),
+    on_text: &mut dyn FnMut(&str),
+) -> Result<Generation> {
+    let requests = std::slice::from_ref(request);
+    let mut answers = generate_batch(model, requests, progress, &mut |_, text| on_text(text))?;
+    Ok(answers.remove(0))
+}
+
+/// Answers several requests, decoding them together: each weight is read once a step for all of them. A
+/// sequence that ends leaves the batch. Each answer has the same bits as from [`generate`].
+///
+/// `on_text` gets the index of the request and a piece of its answer.
+///
+/// # Errors
+/// As [`generate`]; the first request that fails ends the batch.
+pub fn generate_batch(
+    model: &Model,
+    requests: &[Request<'_>],
+    progress: &mut dyn FnMut(f64),
+    on_text: &mut dyn FnMut(usize, &str),
+) -> Result<Vec<Generation>> {
+    let mut sequences = Vec::with_capacity(requests.len());
+    for (index, request) in requests.iter().enumerate() {
+        let mut part = |done: f64| progress((index as f64 + done) / requests.len() as f64);
+        sequences.push(Sequence::prefill(
+            model, request, index, &mut part, on_text,
+        )?);
+    }
+    let start = Instant::now();
+    loop {
+        let mut running: Vec<_> = sequences
+            .iter_mut()
+            .filter(|sequence| sequence.finish.is_none())
+            .collect();
+        if running.is_empty() {
+            break;
+        }
+        let mut batch: Vec<_> = running
+            .iter_mut()
+            .map(|sequence| (sequence.last_id, &mut sequence.cache))
+            .collect();
+        let logits = model.llama.decode(&mut batch)?;
+        for (sequence, logits) in running.into_iter().zip(logits.rows()) {
+            sequence.take(
+                model,
+                logits.as_slice().expect("rows are contiguous"),
+                on_text,
+            )?;
+            sequence.timing.decode_seconds = start.elapsed().as_secs_f64();
+        }
+    }
+    sequences
+        .into_iter()
+        .map(|sequence| sequence.end(on_text))
+        .collect()
+}
+
+struct Sequence<'a> {
+    index: usize,
+    request: &'a Request<'a>,
+    sampler: Sampler,
+    decoder: StreamDecoder<'a>,
+    stop: StopStrings<'a>,
+    cache: KvCache,
+    last_id: u32,
+    ids: Vec<u32>,
+    text: String,
+    finish: Option<Finish>,
+    kv: KvReport,
+    timing: Timing,
+}
+
+impl<'a> Sequence<'a> {
+    fn prefill(
+        model: &'a Model,
+        request: &'a Request<'a>,
+        index: usize,
+        progress: &mut dyn FnMut(f64),
+        on_text: &mut dyn FnMut(usize, &str),
+    ) -> Result<Self> {
+        let start = Instant::now();
+        let sampler = Sampler::new(request.sampling)?;
+        let prefilled = model.llama.prefill(
+            request.ids,
+            request.method,
+            request.max_new_tokens,
+            progress,
+        )?;
+        let mut sequence = Self {
+            index,
+            request,
+            sampler,
+            decoder: model.tokenizer.stream(true),
+            stop: StopStrings::new(request.stop_strings),
+            cache: prefilled.cache,
+            last_id: 0,
+            ids: Vec::new(),
+            text: String::new(),
+            finish: (request.max_new_tokens == 0).then_some(Finish::Length),
+            kv: KvReport::new(model, request, &prefilled.selections),
+            timing: Timing {
+                prefill_seconds: 0.0,
+                decode_seconds: 0.0,
+            },
+        };
+        if sequence.finish.is_none() {
+            sequence.take(model, &prefilled.logits, on_text)?;
+        }
+        sequence.timing.prefill_seconds = start.elapsed().as_secs_f64();
+        Ok(sequence)
+    }
+
+    /// Chooses the next token and shows the text that it completes.
+    fn take(
+        &mut self,
+        model: &Model,
+        logits: &[f32],
+        on_text: &mut dyn FnMut(usize, &str),
+    ) -> Result<()> {
+        let id = self.sampler.next(logits)?;
+        self.last_id = id;
+        self.ids.push(id);
+        if model.generation.stop_token_ids.contains(&id) && !self.request.ignore_stop_tokens {
+            self.finish = Some(Finish::StopToken);
+            return Ok(());
+        }
+        let piece = self.decoder.push(id)?;
+        let (shown, stopped) = self.stop.push(&piece);
+        show(self.index, &mut self.text, &shown, on_text);
+        if stopped {
+            self.finish = Some(Finish::StopString);
+        } else if self.ids.len() == self.request.max_new_tokens {
+            self.finish = Some(Finish::Length);
+        }
+        Ok(())
+    }
+
+    fn end(mut self, on_text: &mut dyn FnMut(usize, &str)) -> Result<Generation> {
+        let finish = self.finish.unwrap_or(Finish::Length);
+        if finish != Finish::StopString {
+            let (mut rest, stopped) = self.stop.push(&self.decoder.finish()?);
+            if !stopped {
+                rest.push_str(&self.stop.finish());
+            }
+            show(self.index, &mut self.text, &rest, on_text);
+        }
+        let Self {
+            text,
+            ids,
+            kv,
+            timing,
+            ..
+        } = self;
+        Ok(Generation {
+            text,
+            ids,
+            finish,
+            kv,
+            timing,
+        })
+    }
+}
+
+fn show(index: usize, text: &mut String, piece: &str, on_text: &mut dyn FnMut(usize, &str)) {
+    if !piece.is_empty() {
+        text.push_str(piece);
+        on_text(index, piece);
+    }
+}

@@ -1,0 +1,434 @@
+//! The forward pass of Llama 3 and Qwen2, layer by layer.
+
+use ndarray::{Array2, ArrayView2, ArrayView3, ArrayViewMut2, s};
+use windowkv_ref::layer::{Llama3Scaling, Rope, apply_rope, rms_norm, silu_mul};
+use windowkv_ref::methods::{LayerInput, Method, Selection};
+use windowkv_ref::policy::ModelShape;
+use windowkv_ref::{attention, softmax_scale};
+
+use super::kv_cache::{KvCache, LayerCache};
+use super::linear::{Output, project, stream, stream_tensor};
+use super::memory::PREFILL_ROWS;
+use crate::config::ModelConfig;
+use crate::weights::{LayerWeights, Weights};
+use crate::{Error, Result};
+
+/// A model that can be run.
+#[derive(Debug)]
+pub struct Llama {
+    config: ModelConfig,
+    weights: Weights,
+    rope: Rope,
+}
+
+/// What prefill leaves.
+#[derive(Debug)]
+pub struct Prefilled {
+    /// Logits of the prompt's last token, `[vocab_size]`
+    pub logits: Vec<f32>,
+    /// The compressed cache.
+    pub cache: KvCache,
+    /// What each layer kept, and why.
+    pub selections: Vec<Selection<f32>>,
+}
+
+impl Llama {
+    /// A model from its parts.
+    ///
+    /// # Errors
+    /// When the rotary embedding cannot be made for the config's head_dim.
+    pub fn new(config: ModelConfig, weights: Weights) -> Result<Self> {
+        let scaling = config.rope_scaling.map(|scaling| Llama3Scaling {
+            factor: scaling.factor,
+            low_freq_factor: scaling.low_freq_factor,
+            high_freq_factor: scaling.high_freq_factor,
+            original_max_position_embeddings: scaling.original_max_position_embeddings as f64,
+        });
+        let rope = Rope::new(config.head_dim, config.rope_theta, scaling)?;
+        Ok(Self {
+            config,
+            weights,
+            rope,
+        })
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The weights.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// What a compression method must know.
+    pub fn shape(&self) -> ModelShape {
+        ModelShape {
+            num_layers: self.config.num_layers,
+            num_heads_q: self.config.num_heads_q,
+            num_heads_kv: self.config.num_heads_kv,
+            head_dim: self.config.head_dim,
+        }
+    }
+
+    /// Runs the prompt and compresses its keys and values layer by layer, so that at most one layer's
+    /// uncompressed K/V is alive. The cache has room for `new_tokens` more.
+    ///
+    /// `progress` is told the share of the work that is done, between 0 and 1.
+    ///
+    /// # Errors
+    /// An empty prompt, ids over the vocabulary, a method that does not fit, weights that changed.
+    pub fn prefill(
+        &self,
+        ids: &[u32],
+        method: &dyn Method<f32>,
+        new_tokens: usize,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Prefilled> {
+        if ids.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        let seqlen = ids.len();
+        let mut selector = method.start(self.shape(), seqlen)?;
+        let mut x = self.embed(ids)?;
+        let positions: Vec<usize> = (0..seqlen).collect();
+        let mut scratch = Scratch::new(&self.config, &positions, &self.rope);
+        let mut cache = KvCache {
+            layers: Vec::new(),
+            position: seqlen,
+        };
+        let mut selections = Vec::new();
+        let num_layers = self.config.num_layers;
+        for (layer, weights) in self.weights.layers.iter().enumerate() {
+            let mut report = |part: f64| progress((layer as f64 + part) / num_layers as f64);
+            // Nothing reads the last layer's output but the logits of the last token, so there only
+            // the rows that the method looks at are computed.
+            let observed = selector.query_rows(layer);
+            let rows = if layer + 1 == num_layers {
+                observed.max(1)
+            } else {
+                seqlen
+            };
+            self.qkv(weights, x.view(), rows, &mut scratch)?;
+            report(0.3);
+            let (q, k, v) = scratch.qkv(&self.config, rows);
+            let scale = softmax_scale(self.config.head_dim);
+            let attended = attention::prefill(q, k, v, scale)?;
+            let first = rows - observed.min(rows);
+            let input = LayerInput {
+                q: q.slice_move(s![first.., .., ..]),
+                k,
+                lse: attended.lse.slice(s![.., first..]),
+                softmax_scale: scale,
+            };
+            let selection = selector.select(layer, &input)?;
+            cache
+                .layers
+                .push(LayerCache::gather(k, v, &selection.kept, new_tokens));
+            selections.push(selection);
+            report(0.5);
+            let rows = if layer + 1 == num_layers { 1 } else { seqlen };
+            let attended = flatten(attended.out.view());
+            let attended = attended.slice(s![attended.nrows() - rows.., ..]);
+            let x = x.slice_mut(s![seqlen - rows.., ..]);
+            self.output_and_mlp(weights, attended, x, &mut scratch)?;
+            self.weights.check()?;
+            report(1.0);
+        }
+        let logits = self.logits(x.slice(s![seqlen - 1.., ..]))?;
+        self.weights.check()?;
+        Ok(Prefilled {
+            logits: logits.into_raw_vec_and_offset().0,
+            cache,
+            selections,
+        })
+    }
+
+    /// Runs one token of each sequence; its key and value are appended to the sequence's cache.
+    ///
+    /// Returns the logits, `[sequences, vocab_size]`. A sequence gets the same bits alone and in any batch.
+    ///
+    /// # Errors
+    /// Ids over the vocabulary, weights that changed.
+    ///
+    /// # Panics
+    /// When a cache has no room left.
+    pub fn decode(&self, batch: &mut [(u32, &mut KvCache)]) -> Result<Array2<f32>> {
+        let config = &self.config;
+        let ids: Vec<u32> = batch.iter().map(|(id, _)| *id).collect();
+        let positions: Vec<usize> = batch.iter().map(|(_, cache)| cache.position).collect();
+        let (cos, sin) = self.rope.tables::<f32>(&positions);
+        let rows = batch.len();
+        let mut x = self.embed(&ids)?;
+        let mut normed = Array2::zeros((rows, config.hidden_size));
+        let mut q = Array2::zeros((rows, config.q_size()));
+        let mut k = Array2::zeros((rows, config.kv_size()));
+        let mut v = Array2::zeros((rows, config.kv_size()));
+        let mut attended = Array2::zeros((rows, config.q_size()));
+        let mut gate = Array2::zeros((rows, config.intermediate_size));
+        let mut up = Array2::zeros((rows, config.intermediate_size));
+        let eps = config.rms_norm_eps as f32;
+        for (layer, weights) in self.weights.layers.iter().enumerate() {
+            rms_norm(x.view(), &weights.input_norm, eps, normed.view_mut())?;
+            stream(normed.view(), &weights.q, q.view_mut(), Output::Replace);
+            stream(normed.view(), &weights.k, k.view_mut(), Output::Replace);
+            stream(normed.view(), &weights.v, v.view_mut(), Output::Replace);
+            apply_rope(
+                split_heads_mut(q.view_mut(), config.head_dim),
+                cos.view(),
+                sin.view(),
+            )?;
+            apply_rope(
+                split_heads_mut(k.view_mut(), config.head_dim),
+                cos.view(),
+                sin.view(),
+            )?;
+            for (row, (_, cache)) in batch.iter_mut().enumerate() {
+                let cache = &mut cache.layers[layer];
+                let one = |x: &Array2<f32>| {
+                    let heads = x.ncols() / config.head_dim;
+                    x.row(row)
+                        .to_shape((heads, config.head_dim))
+                        .expect("whole heads")
+                        .into_owned()
+                };
+                cache.append(one(&k).view(), one(&v).view());
+                let out = attended.slice_mut(s![row..row + 1, ..]);
+                let out = split_heads_mut(out, config.head_dim);
+                attention::decode_into(
+                    one(&q).view(),
+                    cache.k(),
+                    cache.v(),
+                    softmax_scale(config.head_dim),
+                    out.index_axis_move(ndarray::Axis(0), 0),
+                )?;
+            }
+            stream(attended.view(), &weights.o, x.view_mut(), Output::Add);
+            rms_norm(x.view(), &weights.post_norm, eps, normed.view_mut())?;
+            stream(
+                normed.view(),
+                &weights.gate,
+                gate.view_mut(),
+                Output::Replace,
+            );
+            stream(normed.view(), &weights.up, up.view_mut(), Output::Replace);
+            silu_mul(gate.view_mut(), up.view())?;
+            stream(gate.view(), &weights.down, x.view_mut(), Output::Add);
+        }
+        for (_, cache) in batch {
+            cache.position += 1;
+        }
+        let logits = self.logits(x.view())?;
+        self.weights.check()?;
+        Ok(logits)
+    }
+
+    /// Embedding rows, `[tokens, hidden_size]`.
+    fn embed(&self, ids: &[u32]) -> Result<Array2<f32>> {
+        let vocab_size = self.config.vocab_size;
+        let mut x = Array2::zeros((ids.len(), self.config.hidden_size));
+        for (index, (&id, mut row)) in ids.iter().zip(x.rows_mut()).enumerate() {
+            if id as usize >= vocab_size {
+                let origin = format!("token {index} of the input");
+                return Err(Error::TokenId {
+                    id: id.into(),
+                    origin,
+                    vocab_size,
+                });
+            }
+            let row = row.as_slice_mut().expect("a fresh matrix is contiguous");
+            self.weights.embed.row_to_f32(id as usize, row);
+        }
+        Ok(x)
+    }
+
+    /// Logits of a few rows, `[rows, vocab_size]`.
+    fn logits(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        let mut normed = Array2::zeros(x.dim());
+        rms_norm(
+            x,
+            &self.weights.norm,
+            self.config.rms_norm_eps as f32,
+            normed.view_mut(),
+        )?;
+        let logits = stream_tensor(normed.view(), self.weights.lm_head());
+        Ok(logits.t().as_standard_layout().into_owned())
+    }
+
+    /// Queries of the last `rows` tokens and keys and values of all, after RoPE, into the scratch.
+    fn qkv(
+        &self,
+        weights: &LayerWeights,
+        x: ArrayView2<'_, f32>,
+        rows: usize,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let (seqlen, head_dim) = (x.nrows(), self.config.head_dim);
+        let eps = self.config.rms_norm_eps as f32;
+        let first_query = seqlen - rows;
+        let Scratch {
+            normed,
+            q,
+            k,
+            v,
+            panel,
+            cos,
+            sin,
+            ..
+        } = scratch;
+        for start in (0..seqlen).step_by(PREFILL_ROWS) {
+            let end = (start + PREFILL_ROWS).min(seqlen);
+            let mut normed = normed.slice_mut(s![..end - start, ..]);
+            rms_norm(
+                x.slice(s![start..end, ..]),
+                &weights.input_norm,
+                eps,
+                normed.view_mut(),
+            )?;
+            if end > first_query {
+                let from = start.max(first_query);
+                let normed = normed.slice(s![from - start.., ..]);
+                let q = q.slice_mut(s![from - first_query..end - first_query, ..]);
+                project(normed, &weights.q, q, Output::Replace, panel);
+            }
+            let k = k.slice_mut(s![start..end, ..]);
+            project(normed.view(), &weights.k, k, Output::Replace, panel);
+            let v = v.slice_mut(s![start..end, ..]);
+            project(normed.view(), &weights.v, v, Output::Replace, panel);
+        }
+        let q = split_heads_mut(q.slice_mut(s![..rows, ..]), head_dim);
+        apply_rope(
+            q,
+            cos.slice(s![first_query.., ..]),
+            sin.slice(s![first_query.., ..]),
+        )?;
+        apply_rope(
+            split_heads_mut(k.view_mut(), head_dim),
+            cos.view(),
+            sin.view(),
+        )?;
+        Ok(())
+    }
+
+    /// `x += o(attended)`, then `x += mlp(norm(x))`, for the rows of `x`.
+    fn output_and_mlp(
+        &self,
+        weights: &LayerWeights,
+        attended: ArrayView2<'_, f32>,
+        mut x: ArrayViewMut2<'_, f32>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let eps = self.config.rms_norm_eps as f32;
+        let Scratch {
+            normed,
+            gate,
+            up,
+            panel,
+            ..
+        } = scratch;
+        for start in (0..x.nrows()).step_by(PREFILL_ROWS) {
+            let end = (start + PREFILL_ROWS).min(x.nrows());
+            let rows = s![..end - start, ..];
+            let mut x = x.slice_mut(s![start..end, ..]);
+            let attended = attended.slice(s![start..end, ..]);
+            project(attended, &weights.o, x.view_mut(), Output::Add, panel);
+            rms_norm(x.view(), &weights.post_norm, eps, normed.slice_mut(rows))?;
+            let normed = normed.slice(rows);
+            project(
+                normed,
+                &weights.gate,
+                gate.slice_mut(rows),
+                Output::Replace,
+                panel,
+            );
+            project(
+                normed,
+                &weights.up,
+                up.slice_mut(rows),
+                Output::Replace,
+                panel,
+            );
+            silu_mul(gate.slice_mut(rows), up.slice(rows))?;
+            project(gate.slice(rows), &weights.down, x, Output::Add, panel);
+        }
+        Ok(())
+    }
+}
+
+/// Working memory of prefill, made once for all layers; [`super::MemoryPlan`] counts it.
+struct Scratch {
+    /// `[min(seqlen, PREFILL_ROWS), hidden_size]`
+    normed: Array2<f32>,
+    /// `[seqlen, num_heads_q * head_dim]`
+    q: Array2<f32>,
+    /// `[seqlen, num_heads_kv * head_dim]`
+    k: Array2<f32>,
+    /// `[seqlen, num_heads_kv * head_dim]`
+    v: Array2<f32>,
+    /// `[min(seqlen, PREFILL_ROWS), intermediate_size]`
+    gate: Array2<f32>,
+    /// `[min(seqlen, PREFILL_ROWS), intermediate_size]`
+    up: Array2<f32>,
+    /// Widened weights.
+    panel: Vec<f32>,
+    /// `[seqlen, head_dim / 2]`
+    cos: Array2<f32>,
+    /// `[seqlen, head_dim / 2]`
+    sin: Array2<f32>,
+}
+
+impl Scratch {
+    fn new(config: &ModelConfig, positions: &[usize], rope: &Rope) -> Self {
+        let seqlen = positions.len();
+        let rows = seqlen.min(PREFILL_ROWS);
+        let (cos, sin) = rope.tables(positions);
+        Self {
+            normed: Array2::zeros((rows, config.hidden_size)),
+            q: Array2::zeros((seqlen, config.q_size())),
+            k: Array2::zeros((seqlen, config.kv_size())),
+            v: Array2::zeros((seqlen, config.kv_size())),
+            gate: Array2::zeros((rows, config.intermediate_size)),
+            up: Array2::zeros((rows, config.intermediate_size)),
+            panel: Vec::new(),
+            cos,
+            sin,
+        }
+    }
+
+    /// `q [rows, num_heads_q, head_dim]`, `k v [seqlen, num_heads_kv, head_dim]`
+    fn qkv(
+        &self,
+        config: &ModelConfig,
+        rows: usize,
+    ) -> (
+        ArrayView3<'_, f32>,
+        ArrayView3<'_, f32>,
+        ArrayView3<'_, f32>,
+    ) {
+        let heads = |x| split_heads(x, config.head_dim);
+        (
+            heads(self.q.slice(s![..rows, ..])),
+            heads(self.k.view()),
+            heads(self.v.view()),
+        )
+    }
+}
+
+fn split_heads(x: ArrayView2<'_, f32>, head_dim: usize) -> ArrayView3<'_, f32> {
+    let (rows, columns) = x.dim();
+    x.into_shape_with_order((rows, columns / head_dim, head_dim))
+        .expect("contiguous, whole heads")
+}
+
+fn split_heads_mut(x: ArrayViewMut2<'_, f32>, head_dim: usize) -> ndarray::ArrayViewMut3<'_, f32> {
+    let (rows, columns) = x.dim();
+    x.into_shape_with_order((rows, columns / head_dim, head_dim))
+        .expect("contiguous, whole heads")
+}
+
+fn flatten(x: ArrayView3<'_, f32>) -> ArrayView2<'_, f32> {
+    let (rows, heads, head_dim) = x.dim();
+    x.into_shape_with_order((rows, heads * head_dim))
+        .expect("contiguous")
+}

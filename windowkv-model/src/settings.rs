@@ -1,0 +1,142 @@
+//! From what a user asks for to a method with all its parameters.
+
+use std::str::FromStr;
+
+use serde::Serialize;
+use windowkv_ref::methods::{
+    FullKv, H2o, Method, MethodKind, PyramidKv, SnapKv, StreamingLlm, TokenConfig, WindowKv,
+};
+use windowkv_ref::policy::WindowKvConfig;
+
+use crate::{Error, Result};
+
+/// Sinks that StreamingLLM keeps by default: the first tokens of the prompt.
+const STREAMING_SINKS: usize = 4;
+
+/// How many tokens a layer may keep, on average.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Capacity {
+    /// A number of tokens, as each method counts them: WindowKV's suffix comes on top, for the others
+    /// the last tokens are within.
+    Tokens(usize),
+    /// A share of the prompt, all that is kept counted, so that methods can be compared: 0.12 is 12 %.
+    Share(f64),
+}
+
+impl FromStr for Capacity {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let error = || Error::Setting {
+            name: "max-capacity-prompt",
+            value: text.to_owned(),
+            expected: "a number of tokens such as 2048, or a share of the prompt such as 12% (above 0%, at most 100%)",
+        };
+        match text.strip_suffix('%') {
+            None => text.trim().parse().map(Self::Tokens).map_err(|_| error()),
+            Some(percent) => {
+                let percent: f64 = percent.trim().parse().map_err(|_| error())?;
+                if percent > 0.0 && percent <= 100.0 {
+                    Ok(Self::Share(percent / 100.0))
+                } else {
+                    Err(error())
+                }
+            }
+        }
+    }
+}
+
+/// A method with its parameters, before the prompt is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Compression {
+    /// Which method.
+    pub kind: MethodKind,
+    /// Tokens that a layer may keep; overrides the capacity in the configs.
+    pub capacity: Capacity,
+    /// WindowKV's parameters.
+    pub window: WindowKvConfig,
+    /// The other methods' parameters.
+    pub tokens: TokenConfig,
+    /// Whether `tokens.recent_len` was given; if not, StreamingLLM keeps all but its sinks recent.
+    pub recent_given: bool,
+}
+
+impl Compression {
+    /// The method for a prompt of `seqlen` tokens.
+    pub fn method(&self, seqlen: usize) -> Box<dyn Method<f32>> {
+        let share = |share: f64| (share * seqlen as f64).round() as usize;
+        let window = || WindowKvConfig {
+            capacity: match self.capacity {
+                Capacity::Tokens(tokens) => tokens,
+                Capacity::Share(of_prompt) => share(of_prompt)
+                    .saturating_sub(self.window.suffix_len)
+                    .max(1),
+            },
+            ..self.window.clone()
+        };
+        let tokens = || {
+            let capacity = match self.capacity {
+                Capacity::Tokens(tokens) => tokens,
+                Capacity::Share(of_prompt) => share(of_prompt).max(1),
+            };
+            TokenConfig {
+                capacity,
+                ..self.tokens
+            }
+        };
+        match self.kind {
+            MethodKind::WindowKv => Box::new(WindowKv::new(window())),
+            MethodKind::FullKv => Box::new(FullKv),
+            MethodKind::StreamingLlm => {
+                let mut tokens = tokens();
+                if !self.recent_given {
+                    tokens.recent_len = tokens.capacity.saturating_sub(STREAMING_SINKS).max(1);
+                }
+                Box::new(StreamingLlm::new(tokens))
+            }
+            MethodKind::H2o => Box::new(H2o::new(tokens())),
+            MethodKind::SnapKv => Box::new(SnapKv::new(tokens())),
+            MethodKind::PyramidKv => Box::new(PyramidKv::new(tokens())),
+        }
+    }
+}
+
+/// Cuts a prompt that is longer than `limit` in the middle, as the paper does: its first and its last half of the
+/// limit stay. Returns the ids and how many were cut.
+pub fn cut_middle(ids: Vec<u32>, limit: usize) -> (Vec<u32>, usize) {
+    if ids.len() <= limit {
+        return (ids, 0);
+    }
+    let half = limit / 2;
+    let kept = [&ids[..half], &ids[ids.len() - half..]].concat();
+    let cut = ids.len() - kept.len();
+    (kept, cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capacity_is_tokens_or_a_share() {
+        assert_eq!("2048".parse::<Capacity>().unwrap(), Capacity::Tokens(2048));
+        assert_eq!("12.5%".parse::<Capacity>().unwrap(), Capacity::Share(0.125));
+        for wrong in ["", "x", "-3", "0%", "101%", "nan%", "1e999%", "%"] {
+            let message = wrong.parse::<Capacity>().unwrap_err().to_string();
+            assert!(message.contains(&format!("is {wrong};")), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_half_of_the_limit_stay() {
+        let ids: Vec<u32> = (0..10).collect();
+        assert_eq!(cut_middle(ids.clone(), 10), (ids.clone(), 0));
+        assert_eq!(cut_middle(ids.clone(), 4), (vec![0, 1, 8, 9], 6));
+        assert_eq!(
+            cut_middle(ids, 5),
+            (vec![0, 1, 8, 9], 6),
+            "an odd limit is rounded down"
+        );
+    }
+}
