@@ -2,8 +2,11 @@
 
 use tokenizers::Tokenizer;
 use windowkv_model::demo::prompts::{DemoError, PromptSettings, pieces, prompt, training_text};
-use windowkv_model::demo::vocabulary::{BEGIN_ID, END_ID, Vocabulary};
+use windowkv_model::demo::vocabulary::{
+    BEGIN_ID, END_ID, Vocabulary, config_json, generation_config_json, tokenizer_config_json,
+};
 use windowkv_model::demo::words::{KEYS, PEOPLE, SLOTS, TEMPLATES, VALUES};
+use windowkv_model::demo::{ADVERTISED_TOKENS, files};
 
 fn settings(tokens: usize, facts: usize, answer_tokens: usize) -> PromptSettings {
     PromptSettings {
@@ -193,4 +196,20 @@ fn pieces_split_any_text_without_loss() {
     for text in ["", " ", "  a:b: c", "é ü:\n\n .?\t x_1:y", "a\u{a0}b — c"] {
         assert_eq!(pieces(text).collect::<String>(), text);
     }
+}
+
+#[test]
+fn the_embedded_files_are_what_the_generator_writes() {
+    let vocabulary = Vocabulary::new();
+    let parse = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+    let config = parse(files::CONFIG);
+    let max_tokens = config["max_position_embeddings"].as_u64().unwrap() as usize;
+    assert_eq!(parse(files::TOKENIZER), vocabulary.tokenizer_json());
+    assert_eq!(config, config_json(&vocabulary, max_tokens));
+    assert_eq!(
+        parse(files::TOKENIZER_CONFIG),
+        tokenizer_config_json(max_tokens)
+    );
+    assert_eq!(parse(files::GENERATION_CONFIG), generation_config_json());
+    assert!(ADVERTISED_TOKENS <= max_tokens);
 }

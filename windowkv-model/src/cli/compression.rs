@@ -15,14 +15,10 @@ pub(super) struct CompressionArgs {
     /// How the cache is compressed [default: windowkv]
     #[arg(long, value_enum)]
     method: Option<MethodName>,
-    /// Tokens that a layer may keep on average, or a share of the prompt such as 12%
-    #[arg(
-        long,
-        alias = "max_capacity_prompt",
-        value_name = "TOKENS",
-        default_value = "2048"
-    )]
-    max_capacity_prompt: Capacity,
+    /// Tokens that a layer may keep on average, or a share of the prompt such as 12% [default: 2048; demo
+    /// model 12%]
+    #[arg(long, alias = "max_capacity_prompt", value_name = "TOKENS")]
+    max_capacity_prompt: Option<Capacity>,
     /// The kind of task, from which strategy, window and suffix follow
     #[arg(long, value_enum, default_value = "auto")]
     task: TaskName,
@@ -298,8 +294,13 @@ impl CompressionArgs {
                 ));
             }
         }
+        // The demo's prompts are shorter than the usual capacity, which would keep them whole.
+        let default_capacity = match preset.name {
+            crate::demo::NAME => Capacity::Share(0.12),
+            _ => Capacity::Tokens(WindowKvConfig::default().capacity),
+        };
         let recent_given = self.window_size.is_some();
-        let capacity = self.max_capacity_prompt;
+        let capacity = self.max_capacity_prompt.unwrap_or(default_capacity);
         Ok((
             Compression {
                 kind,

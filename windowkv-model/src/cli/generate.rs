@@ -135,6 +135,7 @@ impl Generate {
         }
         say_notes(&notes);
 
+        tracing::info!(?compression, prompt_tokens = ids.len(), "compression");
         let method = compression.method(ids.len());
         let request = Request {
             ids: &ids,

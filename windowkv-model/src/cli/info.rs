@@ -179,6 +179,9 @@ impl Info {
                 );
             }
         }
+        if compression.kind == MethodKind::WindowKv && budgets.is_none() {
+            text += "\nbudgets are a share of the prompt; give --max-capacity-prompt in tokens to see them by group\n";
+        }
         text += &format!(
             "\nmemory on the CPU with {} new tokens\n{:>10}{:>14}{:>14}{:>14}{:>14}\n",
             self.max_new_tokens,

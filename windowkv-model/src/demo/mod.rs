@@ -14,9 +14,12 @@ use windowkv_ref::policy::{ModelPreset, TaskPreset};
 /// Longest prompt, in tokens, for which the model answers at least 97 % of questions exactly at full cache.
 pub const ADVERTISED_TOKENS: usize = 4096;
 
+/// Name of the demo model's preset.
+pub const NAME: &str = "demo";
+
 /// WindowKV's settings for the demo model: the paper's window and suffix, groups of 2 of its 8 layers.
 pub const PRESET: ModelPreset = ModelPreset {
-    name: "demo",
+    name: NAME,
     shared_layers: 2,
     max_input_len: ADVERTISED_TOKENS,
     localization: TaskPreset {

@@ -276,6 +276,14 @@ impl<'a> Sequence<'a> {
             sequence.take(model, &prefilled.logits, on_text)?;
         }
         sequence.timing.prefill_seconds = start.elapsed().as_secs_f64();
+        tracing::info!(
+            request = index,
+            method = request.method.kind().name(),
+            prompt_tokens = request.ids.len(),
+            kept_share = sequence.kv.kept_share(),
+            seconds = sequence.timing.prefill_seconds,
+            "prefill"
+        );
         Ok(sequence)
     }
 

@@ -7,9 +7,12 @@ use windowkv_ref::linalg::{Threads, dot, matmul};
 
 use crate::weights::{Elements, Linear, Tensor};
 
-/// Bytes of 16-bit weights that are widened to f32 at a time in prefill: large enough for the matrix
+/// Elements of 16-bit weights that are widened to f32 at a time in prefill: large enough for the matrix
 /// product to run at its full rate, small enough to stay in the last-level cache.
 const PANEL_ELEMENTS: usize = 1 << 20;
+
+/// Up to so many rows reading the weights is what takes the time, and widening them would take more.
+const STREAMED_ROWS: usize = 8;
 
 /// What a product does with what its output held before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +37,7 @@ fn panel_rows(weight: &Tensor) -> usize {
 }
 
 /// Prefill: `x [rows, in]`, `y [rows, out]`, through the GEMM crate. 16-bit weights are widened panel by
-/// panel into `panel`, which grows to [`panel_elements`].
+/// panel into `panel`, which grows to [`panel_elements`]. A few rows are left to [`stream`].
 pub(super) fn project(
     x: ArrayView2<'_, f32>,
     linear: &Linear,
@@ -42,6 +45,9 @@ pub(super) fn project(
     output: Output,
     panel: &mut Vec<f32>,
 ) {
+    if x.nrows() <= STREAMED_ROWS {
+        return stream(x, linear, y, output);
+    }
     let accumulate = start(linear, &mut y, output);
     let weight = &linear.weight;
     let (out, columns) = (weight.shape()[0], weight.shape()[1]);

@@ -126,6 +126,8 @@ impl Llama {
             cache
                 .layers
                 .push(LayerCache::gather(k, v, &selection.kept, new_tokens));
+            let windows = selection.windows.as_ref().map(|choice| &choice.windows);
+            tracing::debug!(layer, kept = selection.kept.len(seqlen), ?windows, "kept");
             selections.push(selection);
             report(0.5);
             let rows = if layer + 1 == num_layers { 1 } else { seqlen };

@@ -46,6 +46,16 @@ impl Model {
         let chat = chat_template(&tokenizer_config)?;
         let weights = Weights::open(dir, &config)?;
         let preset = preset(&config);
+        tracing::info!(
+            dir = %dir.display(),
+            family = config.family.model_type(),
+            layers = config.num_layers,
+            parameters = config.parameters(),
+            weights_bytes = weights.total_bytes(),
+            chat_template = chat.is_some(),
+            stop_token_ids = ?generation.stop_token_ids,
+            "loaded"
+        );
         let llama = Llama::new(config, weights)?;
         Ok(Self {
             llama,
