@@ -14,8 +14,9 @@ use crate::runner::{Model, Request, Sampling, generate, peak_memory};
 use crate::settings::cut_middle;
 use crate::{Error, Result};
 
-/// Longest prompt that is read, in bytes: far beyond any model's context, so that a wrong file cannot fill the memory.
-const MAX_PROMPT_BYTES: u64 = 1 << 28;
+/// Longest prompt that is read, in bytes: some million tokens, beyond what this runner can work through, so
+/// that a wrong file cannot fill the memory (a tokenizer takes some fifty times the text).
+const MAX_PROMPT_BYTES: u64 = 1 << 24;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -197,13 +198,22 @@ impl Generate {
                 }
                 stdin
                     .lock()
-                    .take(MAX_PROMPT_BYTES)
+                    .take(MAX_PROMPT_BYTES + 1)
                     .read_to_end(&mut bytes)
                     .map_err(|source| Error::Stream {
                         action: "read standard input",
                         source,
                     })?;
-                Ok(crate::files::utf8(&bytes, "standard input".as_ref())?.to_owned())
+                let path = std::path::Path::new("standard input");
+                let len = bytes.len() as u64;
+                if len > MAX_PROMPT_BYTES {
+                    return Err(Error::FileTooLarge {
+                        path: path.to_owned(),
+                        len,
+                        limit: MAX_PROMPT_BYTES,
+                    });
+                }
+                Ok(crate::files::utf8(&bytes, path)?.to_owned())
             }
         }
     }

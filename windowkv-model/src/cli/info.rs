@@ -29,7 +29,7 @@ pub(super) struct Info {
           value_parser = prompt_tokens)]
     prompt_tokens: Vec<usize>,
     /// New tokens that the cache has room for
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, alias = "max_new_tokens", value_name = "N", default_value_t = 128, value_parser = new_tokens)]
     max_new_tokens: usize,
     /// One JSON object instead of tables
     #[arg(long)]
@@ -39,13 +39,20 @@ pub(super) struct Info {
 }
 
 fn prompt_tokens(text: &str) -> std::result::Result<usize, String> {
-    let count = text.parse::<usize>().map_err(|error| error.to_string())?;
+    tokens(text, 1)
+}
+
+fn new_tokens(text: &str) -> std::result::Result<usize, String> {
+    tokens(text, 0)
+}
+
+/// A length that some model could have, so that no product of lengths overflows.
+fn tokens(text: &str, least: usize) -> std::result::Result<usize, String> {
     let limit = crate::config::MAX_POSITIONS;
-    if (1..=limit).contains(&count) {
-        Ok(count)
-    } else {
-        Err(format!("must be from 1 to {limit}"))
-    }
+    text.parse()
+        .ok()
+        .filter(|count| (least..=limit).contains(count))
+        .ok_or_else(|| format!("must be a whole number from {least} to {limit}"))
 }
 
 struct Described {

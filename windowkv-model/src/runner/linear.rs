@@ -9,7 +9,7 @@ use crate::weights::{Elements, Linear, Tensor};
 
 /// Elements of 16-bit weights that are widened to f32 at a time in prefill: large enough for the matrix
 /// product to run at its full rate, small enough to stay in the last-level cache.
-const PANEL_ELEMENTS: usize = 1 << 20;
+pub(super) const PANEL_ELEMENTS: usize = 1 << 20;
 
 /// Up to so many rows reading the weights is what takes the time, and widening them would take more.
 const STREAMED_ROWS: usize = 8;
@@ -24,7 +24,7 @@ pub(super) enum Output {
 }
 
 /// Elements of the f32 panel that [`project`] needs for a weight `[rows, columns]`.
-pub(super) fn panel_elements(weight: &Tensor) -> usize {
+fn panel_elements(weight: &Tensor) -> usize {
     match weight.elements() {
         Elements::F32(_) => 0,
         _ => panel_rows(weight) * weight.shape()[1],

@@ -93,6 +93,7 @@ impl Llama {
         let mut selector = method.start(self.shape(), seqlen)?;
         let mut x = self.embed(ids)?;
         let positions: Vec<usize> = (0..seqlen).collect();
+        let mut tensors = LayerTensors::new(&self.config, seqlen);
         let mut scratch = Scratch::new(&self.config, &positions, &self.rope);
         let mut cache = KvCache {
             layers: Vec::new(),
@@ -110,16 +111,21 @@ impl Llama {
             } else {
                 seqlen
             };
-            self.qkv(weights, x.view(), rows, &mut scratch)?;
+            self.qkv(weights, x.view(), rows, &mut tensors, &mut scratch)?;
             report(0.3);
-            let (q, k, v) = scratch.qkv(&self.config, rows);
-            let scale = softmax_scale(self.config.head_dim);
-            let attended = attention::prefill(q, k, v, scale)?;
+            let head_dim = self.config.head_dim;
+            let q = split_heads(tensors.q.slice(s![..rows, ..]), head_dim);
+            let k = split_heads(tensors.k.view(), head_dim);
+            let v = split_heads(tensors.v.view(), head_dim);
+            let scale = softmax_scale(head_dim);
+            let out = split_heads_mut(tensors.attended.slice_mut(s![..rows, ..]), head_dim);
+            let lse = tensors.lse.slice_mut(s![.., ..rows]);
+            attention::prefill_into(q, k, v, scale, out, lse)?;
             let first = rows - observed.min(rows);
             let input = LayerInput {
                 q: q.slice_move(s![first.., .., ..]),
                 k,
-                lse: attended.lse.slice(s![.., first..]),
+                lse: tensors.lse.slice(s![.., first..rows]),
                 softmax_scale: scale,
             };
             let selection = selector.select(layer, &input)?;
@@ -130,10 +136,9 @@ impl Llama {
             tracing::debug!(layer, kept = selection.kept.len(seqlen), ?windows, "kept");
             selections.push(selection);
             report(0.5);
-            let rows = if layer + 1 == num_layers { 1 } else { seqlen };
-            let attended = flatten(attended.out.view());
-            let attended = attended.slice(s![attended.nrows() - rows.., ..]);
-            let x = x.slice_mut(s![seqlen - rows.., ..]);
+            let read = if layer + 1 == num_layers { 1 } else { seqlen };
+            let attended = tensors.attended.slice(s![rows - read..rows, ..]);
+            let x = x.slice_mut(s![seqlen - read.., ..]);
             self.output_and_mlp(weights, attended, x, &mut scratch)?;
             self.weights.check()?;
             report(1.0);
@@ -258,22 +263,21 @@ impl Llama {
         Ok(logits.t().as_standard_layout().into_owned())
     }
 
-    /// Queries of the last `rows` tokens and keys and values of all, after RoPE, into the scratch.
+    /// Queries of the last `rows` tokens and keys and values of all, after RoPE, into `tensors`.
     fn qkv(
         &self,
         weights: &LayerWeights,
         x: ArrayView2<'_, f32>,
         rows: usize,
+        tensors: &mut LayerTensors,
         scratch: &mut Scratch,
     ) -> Result<()> {
         let (seqlen, head_dim) = (x.nrows(), self.config.head_dim);
         let eps = self.config.rms_norm_eps as f32;
         let first_query = seqlen - rows;
+        let LayerTensors { q, k, v, .. } = tensors;
         let Scratch {
             normed,
-            q,
-            k,
-            v,
             panel,
             cos,
             sin,
@@ -358,16 +362,38 @@ impl Llama {
     }
 }
 
-/// Working memory of prefill, made once for all layers; [`super::MemoryPlan`] counts it.
-struct Scratch {
-    /// `[min(seqlen, PREFILL_ROWS), hidden_size]`
-    normed: Array2<f32>,
+/// What attention of one layer reads and writes. Made once for all layers, so that at most one layer's
+/// uncompressed K/V is alive and the allocator is left alone between layers.
+struct LayerTensors {
     /// `[seqlen, num_heads_q * head_dim]`
     q: Array2<f32>,
     /// `[seqlen, num_heads_kv * head_dim]`
     k: Array2<f32>,
     /// `[seqlen, num_heads_kv * head_dim]`
     v: Array2<f32>,
+    /// `[seqlen, num_heads_q * head_dim]`
+    attended: Array2<f32>,
+    /// `[num_heads_q, seqlen]`
+    lse: Array2<f32>,
+}
+
+impl LayerTensors {
+    fn new(config: &ModelConfig, seqlen: usize) -> Self {
+        Self {
+            q: Array2::zeros((seqlen, config.q_size())),
+            k: Array2::zeros((seqlen, config.kv_size())),
+            v: Array2::zeros((seqlen, config.kv_size())),
+            attended: Array2::zeros((seqlen, config.q_size())),
+            lse: Array2::zeros((config.num_heads_q, seqlen)),
+        }
+    }
+}
+
+/// Working memory of the dense layers and tables, made once for all layers. [`super::MemoryPlan`] counts
+/// this and [`LayerTensors`].
+struct Scratch {
+    /// `[min(seqlen, PREFILL_ROWS), hidden_size]`
+    normed: Array2<f32>,
     /// `[min(seqlen, PREFILL_ROWS), intermediate_size]`
     gate: Array2<f32>,
     /// `[min(seqlen, PREFILL_ROWS), intermediate_size]`
@@ -382,38 +408,16 @@ struct Scratch {
 
 impl Scratch {
     fn new(config: &ModelConfig, positions: &[usize], rope: &Rope) -> Self {
-        let seqlen = positions.len();
-        let rows = seqlen.min(PREFILL_ROWS);
+        let rows = positions.len().min(PREFILL_ROWS);
         let (cos, sin) = rope.tables(positions);
         Self {
             normed: Array2::zeros((rows, config.hidden_size)),
-            q: Array2::zeros((seqlen, config.q_size())),
-            k: Array2::zeros((seqlen, config.kv_size())),
-            v: Array2::zeros((seqlen, config.kv_size())),
             gate: Array2::zeros((rows, config.intermediate_size)),
             up: Array2::zeros((rows, config.intermediate_size)),
             panel: Vec::new(),
             cos,
             sin,
         }
-    }
-
-    /// `q [rows, num_heads_q, head_dim]`, `k v [seqlen, num_heads_kv, head_dim]`
-    fn qkv(
-        &self,
-        config: &ModelConfig,
-        rows: usize,
-    ) -> (
-        ArrayView3<'_, f32>,
-        ArrayView3<'_, f32>,
-        ArrayView3<'_, f32>,
-    ) {
-        let heads = |x| split_heads(x, config.head_dim);
-        (
-            heads(self.q.slice(s![..rows, ..])),
-            heads(self.k.view()),
-            heads(self.v.view()),
-        )
     }
 }
 
@@ -427,10 +431,4 @@ fn split_heads_mut(x: ArrayViewMut2<'_, f32>, head_dim: usize) -> ndarray::Array
     let (rows, columns) = x.dim();
     x.into_shape_with_order((rows, columns / head_dim, head_dim))
         .expect("contiguous, whole heads")
-}
-
-fn flatten(x: ArrayView3<'_, f32>) -> ArrayView2<'_, f32> {
-    let (rows, heads, head_dim) = x.dim();
-    x.into_shape_with_order((rows, heads * head_dim))
-        .expect("contiguous")
 }

@@ -112,6 +112,11 @@ struct Scratch<F> {
     row_sum: Vec<F>,
 }
 
+/// Numbers of working memory that a thread of [`prefill`] takes, to plan memory; `group` query heads read a KV head.
+pub fn scratch_elements(group: usize, head_dim: usize) -> usize {
+    group * TILE_Q * (TILE_KV + 2 * head_dim + 2)
+}
+
 impl<F: Real> Scratch<F> {
     fn new(group: usize, head_dim: usize) -> Self {
         let rows = group * TILE_Q;
@@ -181,25 +186,41 @@ fn attend<F: Real>(
                 acc.row_mut(packed_row).mapv_inplace(|x| x * rescale);
             }
         }
-        matmul(
-            scores.view(),
-            v.slice(s![keys, ..]),
-            acc.view_mut(),
-            true,
-            Threads::One,
-        );
+        // A masked key has the probability 0, but 0 times NaN or infinity is NaN: such values are left out of
+        // the product and added to the rows that see them.
+        let v_tile = v.slice(s![keys.clone(), ..]);
+        let all_see = visible(0).clamp(keys.start, keys.end) - keys.start;
+        let masked = v_tile.slice(s![all_see.., ..]);
+        if masked.iter().all(|x| x.is_finite()) {
+            matmul(scores.view(), v_tile, acc.view_mut(), true, Threads::One);
+        } else {
+            let finite = v_tile.mapv(|x| if x.is_finite() { x } else { F::zero() });
+            matmul(
+                scores.view(),
+                finite.view(),
+                acc.view_mut(),
+                true,
+                Threads::One,
+            );
+            for ((key, d), &value) in v_tile.indexed_iter().filter(|(_, x)| !x.is_finite()) {
+                let sees = |row: &usize| visible(row % rows) > keys.start + key;
+                for row in (0..packed).filter(sees) {
+                    acc[[row, d]] += scores[[row, key]] * value;
+                }
+            }
+        }
     }
 
     for head in 0..group {
         for row in 0..rows {
             let (max, sum) = (row_max[head * rows + row], row_sum[head * rows + row]);
-            let empty = visible(row) == 0;
-            tile.lse[[head, row]] = if empty {
-                F::neg_infinity()
+            // No key, or scores of -inf only: lse -inf, out 0.
+            tile.lse[[head, row]] = max + sum.ln();
+            let factor = if sum == F::zero() {
+                F::zero()
             } else {
-                max + sum.ln()
+                sum.recip()
             };
-            let factor = if empty { F::zero() } else { sum.recip() };
             let acc = acc.row(head * rows + row);
             tile.out
                 .slice_mut(s![row, head, ..])

@@ -10,7 +10,7 @@ mod plain;
 
 use ndarray::{Array2, Array3, ArrayView3};
 
-pub use blocked::{prefill, prefill_into};
+pub use blocked::{prefill, prefill_into, scratch_elements};
 pub use decode::{decode, decode_into};
 pub use plain::plain;
 

@@ -105,7 +105,8 @@ fn released(
         }
     };
     Ok((0..groups_wide)
-        .map(|group| usize::try_from(budget(group)).unwrap_or(0))
+        // Never negative here: what does not fit is a capacity beyond any prompt.
+        .map(|group| usize::try_from(budget(group)).unwrap_or(usize::MAX))
         .collect())
 }
 
