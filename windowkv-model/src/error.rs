@@ -266,10 +266,12 @@ pub enum Error {
     },
     /// The prompt and the new tokens do not fit the model's context.
     #[error(
-        "{max_new_tokens} new tokens leave no room for a prompt: the model was made for sequences of at most \
-         {limit} tokens; ask for fewer new tokens"
+        "a prompt of {prompt_tokens} tokens and {max_new_tokens} new ones do not fit the model's context of \
+         {limit}: shorten the prompt or ask for fewer new tokens"
     )]
     ContextTooSmall {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
         /// New tokens that were asked for.
         max_new_tokens: usize,
         /// The model's `max_position_embeddings`.

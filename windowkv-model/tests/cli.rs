@@ -653,11 +653,11 @@ fn settings_that_cannot_be() {
     with(&["--top-p", "1.5"], &["top-p is 1.5"]);
     with(
         &["--max-new-tokens", "512"],
-        &["512 new tokens leave no room", "fewer"],
+        &["512 new ones do not fit", "context of 512", "fewer"],
     );
     with(
         &["--max-new-tokens", "18446744073709551615"],
-        &["18446744073709551615 new tokens"],
+        &["18446744073709551615 new ones"],
     );
     for len in ["0", "1", "505"] {
         let given = format!("max-input-len is {len}");

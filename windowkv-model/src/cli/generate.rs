@@ -126,7 +126,7 @@ impl Generate {
                 ));
             }
         }
-        let limit = self.max_input_len(&model)?;
+        let limit = self.max_input_len(&model, ids.len())?;
         let given = ids.len();
         let (ids, cut) = cut_middle(ids, limit);
         if cut > 0 {
@@ -231,11 +231,14 @@ impl Generate {
         }
     }
 
-    fn max_input_len(&self, model: &Model) -> Result<usize> {
+    /// The longest prompt that is not cut; `given` is the length of this one.
+    fn max_input_len(&self, model: &Model, given: usize) -> Result<usize> {
         let limit = model.llama.config().max_position_embeddings;
         let room = limit.saturating_sub(self.max_new_tokens);
-        if room == 0 {
+        // Cut in the middle, a prompt has at least its first and its last token.
+        if room < given.min(2) {
             return Err(Error::ContextTooSmall {
+                prompt_tokens: given,
                 max_new_tokens: self.max_new_tokens,
                 limit,
             });

@@ -78,7 +78,8 @@ impl Llama {
     /// `progress` is told the share of the work that is done, between 0 and 1.
     ///
     /// # Errors
-    /// An empty prompt, ids over the vocabulary, a method that does not fit, weights that changed.
+    /// An empty prompt, one that does not fit the model's context with the new tokens, ids over the vocabulary,
+    /// a method that does not fit, weights that changed.
     pub fn prefill(
         &self,
         ids: &[u32],
@@ -90,6 +91,14 @@ impl Llama {
             return Err(Error::EmptyPrompt);
         }
         let seqlen = ids.len();
+        let limit = self.config.max_position_embeddings;
+        if seqlen.saturating_add(new_tokens) > limit {
+            return Err(Error::ContextTooSmall {
+                prompt_tokens: seqlen,
+                max_new_tokens: new_tokens,
+                limit,
+            });
+        }
         let mut selector = method.start(self.shape(), seqlen)?;
         let mut x = self.embed(ids)?;
         let positions: Vec<usize> = (0..seqlen).collect();

@@ -4,7 +4,7 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::{Kept, Selection, check_layer, check_model};
+use super::{Kept, Selection, check_input, check_model};
 use crate::policy::{ModelShape, top_indices};
 use crate::scoring::{average_pool, max_pool, mean_over_groups};
 use crate::{Error, Real};
@@ -159,8 +159,7 @@ impl Plan {
         layer: usize,
         input: &super::LayerInput<'_, F>,
     ) -> Result<bool, Error> {
-        check_layer(layer, self.model.num_layers)?;
-        Error::same("k's seqlen", input.k.dim().0, self.seqlen)?;
+        check_input(layer, self.model, self.seqlen, input)?;
         Ok(self.keeps_all())
     }
 

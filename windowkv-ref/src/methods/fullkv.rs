@@ -1,4 +1,4 @@
-use super::{Kept, LayerInput, Method, MethodKind, Selection, Selector, check_layer, check_model};
+use super::{Kept, LayerInput, Method, MethodKind, Selection, Selector, check_input, check_model};
 use crate::policy::ModelShape;
 use crate::{Error, Real};
 
@@ -36,8 +36,7 @@ impl<F: Real> Selector<F> for FullKvSelector {
     }
 
     fn select(&mut self, layer: usize, input: &LayerInput<'_, F>) -> Result<Selection<F>, Error> {
-        check_layer(layer, self.model.num_layers)?;
-        Error::same("k's seqlen", input.k.dim().0, self.seqlen)?;
+        check_input(layer, self.model, self.seqlen, input)?;
         Ok(Selection::unscored(Kept::All))
     }
 }

@@ -166,12 +166,20 @@ impl std::str::FromStr for MethodKind {
     }
 }
 
-fn check_layer(layer: usize, num_layers: usize) -> Result<(), Error> {
-    if layer < num_layers {
-        Ok(())
-    } else {
-        Err(Error::LayerOutOfRange { layer, num_layers })
+/// Whether the input is what a layer of this model and sequence leaves.
+fn check_input<F: Real>(
+    layer: usize,
+    model: ModelShape,
+    seqlen: usize,
+    input: &LayerInput<'_, F>,
+) -> Result<(), Error> {
+    if layer >= model.num_layers {
+        let num_layers = model.num_layers;
+        return Err(Error::LayerOutOfRange { layer, num_layers });
     }
+    Error::same("k's seqlen", input.k.dim().0, seqlen)?;
+    Error::same("k's num_heads_kv", input.k.dim().1, model.num_heads_kv)?;
+    Error::same("q's num_heads_q", input.q.dim().1, model.num_heads_q)
 }
 
 fn check_model(model: ModelShape) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 use ndarray::Axis;
 
-use super::{Kept, LayerInput, Method, MethodKind, Selection, Selector, check_layer, check_model};
+use super::{Kept, LayerInput, Method, MethodKind, Selection, Selector, check_input, check_model};
 use crate::policy::{ModelShape, WindowChoice, WindowKvConfig, Windows};
 use crate::scoring::{average_pool, window_scores};
 use crate::{Error, Real};
@@ -107,8 +107,7 @@ impl<F: Real> Selector<F> for WindowKvSelector {
     }
 
     fn select(&mut self, layer: usize, input: &LayerInput<'_, F>) -> Result<Selection<F>, Error> {
-        check_layer(layer, self.model.num_layers)?;
-        Error::same("k's seqlen", input.k.dim().0, self.seqlen)?;
+        check_input(layer, self.model, self.seqlen, input)?;
         let leader = self.leader(layer);
         let choice = |windows, leader| WindowChoice {
             window_len: self.config.window_len,
