@@ -93,7 +93,7 @@ fn info_predicts_the_peak_of_generate() {
     ] {
         let model = checkpoint(dtype, tied);
         for tokens in [512, 2048] {
-            for method in ["fullkv", "windowkv"] {
+            for method in ["fullkv", "windowkv", "snapkv", "h2o"] {
                 for threads in ["1", "2"] {
                     check(model.path(), tokens, method, threads);
                 }
