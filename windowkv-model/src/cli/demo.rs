@@ -24,7 +24,8 @@ const PICTURE_CELLS: usize = 64;
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  \
         windowkv demo                                     full cache and WindowKV side by side\n  \
-        windowkv demo --tokens 1000 --answer-tokens 3 --index 7 --capacity 25%\n  \
+        windowkv demo --index 1                           a fact that a window's edge cuts\n  \
+        windowkv demo --tokens 1000 --answer-tokens 6 --capacity 25%\n  \
         windowkv demo prompt > prompt.txt                 a prompt for `windowkv generate`\n  \
         windowkv demo accuracy                            the README's table: every method, 200 prompts a cell"
 )]
@@ -59,7 +60,7 @@ struct Question {
     #[arg(long, default_value_t = 8)]
     facts: usize,
     /// Words of each answer
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 4)]
     answer_tokens: usize,
     /// Where the asked fact stands, 0 the beginning and 1 the end [default: anywhere]
     #[arg(long)]
@@ -78,7 +79,7 @@ struct AccuracyArgs {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     prompts: u64,
     /// Prompt lengths at which the full cache is measured
-    #[arg(long, value_delimiter = ',', default_values_t = [512, 1024, 2048, ADVERTISED_TOKENS])]
+    #[arg(long, value_delimiter = ',', default_values_t = [256, 512, 1024, ADVERTISED_TOKENS, 4096])]
     lengths: Vec<usize>,
     /// Prompt length at which the methods are compared
     #[arg(long, default_value_t = 1024)]
