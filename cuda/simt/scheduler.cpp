@@ -204,12 +204,26 @@ bool Gang::run(const LaunchShape& launch_shape, Dim3 first, uint64_t schedule_se
   return error.empty();
 }
 
+namespace {
+
+// Fills the stack that the kernel's frames will use with NaNs: a register array that nobody
+// initialised holds no lucky zeros.
+[[gnu::noinline]] void scribble() {
+  unsigned char stack[8 * 1024];
+  // The compiler may not drop a call that it cannot see through.
+  static void* (*const volatile fill)(void*, int, std::size_t) = std::memset;
+  fill(stack, 0xff, sizeof(stack));
+}
+
+}  // namespace
+
 void Gang::thread_main(void* argument) {
   Thread& thread = *static_cast<Thread*>(argument);
   Gang& gang = *thread.gang;
   // The first switch comes from whichever thread ran before; what the launch prepared is seen by
   // all.
   checks::annotate_acquire(&gang);
+  scribble();
   (*gang.kernel)();
   gang.check_exit(thread);
   thread.exited = true;

@@ -341,6 +341,7 @@ void wait(simt::Warp& warp, uint32_t, const void* const* arguments) {
   for (std::size_t i = 0; i < done; ++i) {
     for (const WgmmaPart& part : state.groups[i]) finish(warp, state, part);
   }
+  simt::checks::annotate_release(&state);
   state.groups.erase(state.groups.begin(),
                      state.groups.begin() + static_cast<std::ptrdiff_t>(done));
   state.fenced = false;
@@ -381,7 +382,12 @@ void wgmma_issue(const WgmmaArguments& arguments, Where where) {
 
 void wgmma_wait_groups(int pending_groups, Where where) {
   const Wait mine{pending_groups};
+  WgmmaWarp& state = warp_state(*simt::self().warp);
+  // Whichever lane comes last reads the operands for the warp; for ThreadSanitizer, what any lane
+  // did for the product is over for all of them after the wait.
+  simt::checks::annotate_release(&state);
   simt::meet_warp({"wgmma.wait_group", true, false}, kFullWarp, &mine, wait, where);
+  simt::checks::annotate_acquire(&state);
 }
 
 }  // namespace windowkv::inline WKV_MACHINE::ptx
