@@ -59,6 +59,7 @@ struct Work {
                        static_cast<unsigned>(i / (columns * rows)) * shape->cluster.z};
       try {
         gang.switches = 0;
+        gang.launch_seed = seed;
         if (!gang.run(*shape, first, mix(seed, i), *kernel)) {
           fail(i, gang.error);
           next.store(num_gangs);

@@ -83,8 +83,9 @@ std::string to_string(const Site& site) {
 void fail(const Site& site, std::string text) {
   Thread& thread = self();
   Gang& gang = *thread.gang;
-  gang.error = format("%s: %s (%s, schedule seed %llu)", to_string(site).c_str(), text.c_str(),
-                      thread_name(thread).c_str(), static_cast<unsigned long long>(gang.seed));
+  gang.error =
+      format("%s: %s (%s, schedule seed %llu)", to_string(site).c_str(), text.c_str(),
+             thread_name(thread).c_str(), static_cast<unsigned long long>(gang.launch_seed));
   Fiber::switch_to(thread.fiber, gang.main, true);
   __builtin_unreachable();
 }

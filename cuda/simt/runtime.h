@@ -189,7 +189,7 @@ struct LaunchShape {
 struct Gang {
   LaunchShape shape;
   std::function<void()> const* kernel = nullptr;
-  uint64_t seed = 0;
+  uint64_t launch_seed = 0;  // as the test chose it, for reports
   Random random;
   unsigned num_threads = 0;  // of one block
   unsigned num_actors = 0;

@@ -184,8 +184,7 @@ bool Gang::run(const LaunchShape& launch_shape, Dim3 first, uint64_t schedule_se
                const std::function<void()>& kernel_body) {
   shape = launch_shape;
   kernel = &kernel_body;
-  seed = schedule_seed;
-  random.reset(seed);
+  random.reset(schedule_seed);
   num_threads = static_cast<unsigned>(shape.block.count());
   prepare(first);
   if (num_actors > kMaxActors) {

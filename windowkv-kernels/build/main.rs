@@ -16,13 +16,15 @@ fn main() {
         println!("cargo:rerun-if-changed={file}");
     }
 
-    build_emulated(&root);
+    // First, so that a missing nvcc is told at once, and so that the linker meets the library of the
+    // emulated GPU, whose error messages this one uses, after it.
     if env::var_os("CARGO_FEATURE_CUDA").is_some()
         && let Err(message) = nvcc::build(&root)
     {
         eprintln!("error: {message}");
         std::process::exit(1);
     }
+    build_emulated(&root);
 }
 
 fn build_emulated(root: &std::path::Path) {

@@ -31,6 +31,7 @@ pub(crate) fn build(root: &Path) -> Result<(), String> {
     let mut sources = Vec::new();
     find_cu(root, &mut sources);
     sources.sort();
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     let mut objects = Vec::new();
     for hopper_only in [false, true] {
         let group: Vec<&PathBuf> = sources
@@ -45,23 +46,39 @@ pub(crate) fn build(root: &Path) -> Result<(), String> {
                 if hopper_only { "90a" } else { "80 or later" }
             ));
         }
-        let mut build = cc::Build::new();
-        build
-            .cuda(true)
-            .compiler(&nvcc)
-            .cudart("none")
-            .std("c++20")
-            .opt_level(3)
-            .debug(false)
-            .include(root)
-            .include(root.join("include"))
-            .warnings(false)
-            .flag("-lineinfo");
-        for flag in flags {
-            build.flag(flag);
+        for source in group {
+            let name = source
+                .strip_prefix(root)
+                .unwrap_or(source)
+                .to_string_lossy()
+                .replace('/', "_");
+            let object = out.join(format!("{name}.o"));
+            let mut command = Command::new(&nvcc);
+            command
+                .args([
+                    "-std=c++20",
+                    "-O3",
+                    "-lineinfo",
+                    "-Xcompiler",
+                    "-fPIC",
+                    "-c",
+                ])
+                .args(&flags)
+                .arg("-I")
+                .arg(root)
+                .arg("-I")
+                .arg(root.join("include"))
+                .arg(source)
+                .arg("-o")
+                .arg(&object);
+            let status = command
+                .status()
+                .map_err(|error| format!("{}: {error}", nvcc.display()))?;
+            if !status.success() {
+                return Err(format!("nvcc failed: {command:?}"));
+            }
+            objects.push(object);
         }
-        build.files(group);
-        objects.extend(build.compile_intermediates());
     }
     cc::Build::new()
         .cpp(true)

@@ -88,6 +88,7 @@ fn every_fault_is_reported_at_its_line() {
 fn a_deadlock_names_all_that_wait() {
     let text = report("deadlock_of_two", 3).to_string();
     for part in [
+        "schedule seed 3)",
         "deadlock",
         "warp 0",
         "warp 1",
