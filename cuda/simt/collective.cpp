@@ -147,15 +147,17 @@ void barrier_arrive(unsigned id, unsigned num_threads, bool wait, const Site& si
   Block& block = *thread.block;
   const bool whole_block = num_threads == 0;
   if (whole_block) num_threads = thread.gang->num_threads;
-  const std::string name =
-      id == 0 && whole_block ? "__syncthreads" : format("named barrier %u", id);
-  if (id >= kNumBarriers) fail(site, name + ": there are 16 barriers, 0 to 15");
+  // Only reports need it.
+  const auto name = [&] {
+    return id == 0 && whole_block ? std::string("__syncthreads") : format("named barrier %u", id);
+  };
+  if (id >= kNumBarriers) fail(site, name() + ": there are 16 barriers, 0 to 15");
   if (!whole_block && num_threads % kWarpSize != 0) {
     fail(site,
-         format("%s: %u threads is not a multiple of the warp size", name.c_str(), num_threads));
+         format("%s: %u threads is not a multiple of the warp size", name().c_str(), num_threads));
   }
   if (num_threads > thread.gang->num_threads) {
-    fail(site, format("%s: %u threads in a block of %u", name.c_str(), num_threads,
+    fail(site, format("%s: %u threads in a block of %u", name().c_str(), num_threads,
                       thread.gang->num_threads));
   }
   Barrier& barrier = block.barriers[id];
@@ -164,13 +166,14 @@ void barrier_arrive(unsigned id, unsigned num_threads, bool wait, const Site& si
     barrier.first_site = site;
     std::memset(barrier.lanes, 0, sizeof(barrier.lanes));
   } else if (barrier.expected != num_threads) {
-    fail(site, format("%s for %u threads meets the same barrier for %u threads at %s", name.c_str(),
-                      num_threads, barrier.expected, to_string(barrier.first_site).c_str()));
+    fail(site,
+         format("%s for %u threads meets the same barrier for %u threads at %s", name().c_str(),
+                num_threads, barrier.expected, to_string(barrier.first_site).c_str()));
   }
   if (whole_block) {
     for (const Warp& warp : block.warps) {
       if (warp.exited != 0) {
-        fail(site, format("%s: thread %u has left the kernel", name.c_str(),
+        fail(site, format("%s: thread %u has left the kernel", name().c_str(),
                           warp.number * kWarpSize + std::countr_zero(warp.exited)));
       }
     }
@@ -181,10 +184,10 @@ void barrier_arrive(unsigned id, unsigned num_threads, bool wait, const Site& si
     barrier.warp_sites[w] = site;
   } else if (!(barrier.warp_sites[w] == site)) {
     fail(site, format("%s: other lanes of this warp came from %s: a divergent barrier",
-                      name.c_str(), to_string(barrier.warp_sites[w]).c_str()));
+                      name().c_str(), to_string(barrier.warp_sites[w]).c_str()));
   }
   if (barrier.lanes[w] >> thread.lane & 1) {
-    fail(site, name + ": this thread has already arrived in this phase");
+    fail(site, name() + ": this thread has already arrived in this phase");
   }
   barrier.lanes[w] |= 1u << thread.lane;
   if constexpr (checks::kShadow) barrier.sync.release(thread.clock);
@@ -203,7 +206,7 @@ void barrier_arrive(unsigned id, unsigned num_threads, bool wait, const Site& si
     for (const Warp& warp : block.warps) {
       const uint32_t lanes = barrier.lanes[warp.number];
       if (lanes != 0 && lanes != warp.present) {
-        fail(site, format("%s: only lanes 0x%08x of warp %u take part", name.c_str(), lanes,
+        fail(site, format("%s: only lanes 0x%08x of warp %u take part", name().c_str(), lanes,
                           warp.number));
       }
     }
