@@ -1,0 +1,92 @@
+"""Compiles cuda/**/*.cu and reads ptxas's report; see cuda-compile.sh."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+# Registers, warps, blocks and shared memory of a multiprocessor, and what the system keeps of the last.
+LIMITS = {
+    "sm_80": (65536, 64, 32, 164 * 1024, 1024),
+    "sm_90a": (65536, 64, 32, 228 * 1024, 1024),
+}
+HOPPER_ONLY = "// Architectures: sm_90a."
+
+
+def compile_file(nvcc, source, folder):
+    archs = ["90a"] if source.read_text().startswith(HOPPER_ONLY) else ["80", "90a"]
+    flags = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in archs]
+    if "80" in archs:
+        flags.append("-gencode=arch=compute_90,code=compute_90")
+    command = [nvcc, "-std=c++20", "-O3", "-Icuda", "-Icuda/include", "-Xptxas", "-v", "-c", str(source)]
+    command += [*flags, "-o", f"{folder}/{str(source).replace('/', '_')}.o", "-Werror", "all-warnings"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def kernels(report):
+    """(architecture, mangled name, registers, stack, spills, static shared memory) of each kernel."""
+    pattern = re.compile(
+        r"Compiling entry function '(\w+)' for '(\w+)'.*?"
+        r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads.*?"
+        r"Used (\d+) registers([^\n]*)",
+        re.S,
+    )
+    for name, arch, stack, stores, loads, registers, rest in pattern.findall(report):
+        static = re.search(r"(\d+) bytes smem", rest)
+        yield arch, name, int(registers), int(stack), int(stores) + int(loads), int(static[1]) if static else 0
+
+
+def occupancy(arch, registers, threads, shared):
+    file, warps, blocks, memory, reserved = LIMITS[arch]
+    block_warps = -(-threads // 32)
+    warp_registers = -(-registers // 8) * 8 * 32
+    fits = min(file // (warp_registers * block_warps), warps // block_warps, blocks, memory // (shared + reserved))
+    return fits, 100 * fits * block_warps // warps
+
+
+def launches(folder):
+    """Threads and dynamic shared memory of each kernel, as its launcher has them."""
+    program = f"{folder}/resources"
+    compiler = os.environ.get("CXX", "c++")
+    includes = ["-Icuda", "-Icuda/include", "-Icuda/simt/checks/plain"]
+    subprocess.run([compiler, "-std=c++20", *includes, "cuda/samples/resources.cpp", "-o", program], check=True)
+    lines = subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines()
+    return {name: (int(threads), int(shared)) for name, threads, shared in map(str.split, lines)}
+
+
+def main():
+    nvcc, wanted = sys.argv[1:3]
+    sources = sorted(path for path in pathlib.Path("cuda").rglob("*.cu") if wanted in str(path))
+    failed = not sources
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        known = launches(folder)
+        results = pool.map(lambda source: compile_file(nvcc, source, folder), sources)
+        count = 0
+        print(f"{'kernel':58} {'arch':7} {'regs':>4} {'threads':>7} {'shared':>7} {'blocks/SM':>9} {'occupancy':>9}")
+        for source, (code, report) in zip(sources, results):
+            if code != 0:
+                print(f"{source}: nvcc failed\n{report}")
+                failed = True
+            for arch, mangled, registers, stack, spills, static in kernels(report):
+                count += 1
+                name = subprocess.run(["c++filt", mangled], capture_output=True, text=True).stdout.strip()
+                name = re.sub(r"windowkv::(device::)?|\(anonymous namespace\)::|^void |\(.*", "", name)
+                function = re.sub(r"<.*", "", name).split("::")[-1]
+                line = f"{name[:58]:58} {arch:7} {registers:4}"
+                if function in known:
+                    threads, shared = known[function]
+                    blocks, percent = occupancy(arch, registers, threads, shared + static)
+                    line += f" {threads:7} {shared + static:7} {blocks:9} {percent:8}%"
+                print(line)
+                if stack or spills:
+                    print(f"error: {name} on {arch}: {stack} bytes of local memory, {spills} bytes of spills")
+                    failed = True
+    print(f"{len(sources)} files, {count} kernels")
+    return 1 if failed or count == 0 else 0
+
+
+sys.exit(main())

@@ -1,0 +1,62 @@
+/* What the test suite needs besides the kernels: device memory, schedules of the emulated GPU, and
+ * the probes, small kernels around one ptx function each (cuda/ptx/test). Not part of the stable
+ * ABI. */
+
+#ifndef WINDOWKV_TESTING_H
+#define WINDOWKV_TESTING_H
+
+#include "windowkv.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A tensor map for a probe; see cuda/ptx/tensor_map.h. rank 0: none. */
+typedef struct wkv_tensor_spec {
+  int32_t element; /* 0 f16, 1 bf16, 2 f32, 3 u8 */
+  int32_t rank;
+  int32_t swizzle;   /* 0 none, 1 32, 2 64, 3 128 bytes */
+  int32_t fill;      /* 0 zero, 1 NaN */
+  int32_t of_output; /* 0: the map is of the input, 1: of the output */
+  uint64_t size[4];
+  uint64_t stride_bytes[4];
+  uint32_t box[4];
+} wkv_tensor_spec;
+
+typedef struct wkv_probe_params {
+  size_t struct_size;
+  const char* name;
+  const void* input; /* device memory */
+  void* output;      /* device memory */
+  int32_t blocks;
+  int32_t threads; /* of a block; 0: the probe's own number */
+  int64_t arguments[8];
+  wkv_tensor_spec tensor;
+} wkv_probe_params;
+
+typedef struct wkv_testing {
+  size_t struct_size;
+  /* WKV_OK when the machine can run kernels; *capability gets 10 * major + minor. */
+  int (*open)(int* capability);
+  int (*allocate)(void** memory, size_t bytes);
+  int (*release)(void* memory);
+  int (*upload)(void* memory, const void* host, size_t bytes);
+  int (*download)(void* host, const void* memory, size_t bytes);
+  int (*probe)(const wkv_probe_params* params);
+  /* How the calling OS thread's next launches run on the emulated GPU: the seed of the schedule,
+   * and how many OS threads share the blocks (0: one a core). Nothing on a real one. */
+  void (*configure)(uint64_t seed, unsigned workers);
+  /* Switches from fiber to fiber in the calling OS thread's last launch; 0 on a real GPU. */
+  uint64_t (*switches)(void);
+  /* wkv_last_error of this library. */
+  const char* (*last_error)(void);
+} wkv_testing;
+
+const wkv_testing* wkv_emulated_testing(void);
+const wkv_testing* wkv_cuda_testing(void); /* in libraries built with CUDA */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* WINDOWKV_TESTING_H */

@@ -1,0 +1,54 @@
+// The tables of the emulated GPU.
+
+#include <cstdlib>
+#include <cstring>
+
+#include "common/error.h"
+#include "machines/machines.h"
+#include "samples/samples.h"
+#include "simt/launch.h"
+
+namespace {
+
+using windowkv::set_error;
+
+// The emulated GPU is a Hopper.
+int open(int* capability) {
+  *capability = 90;
+  return WKV_OK;
+}
+
+// As cudaMalloc: aligned to 256 bytes. Filled with NaNs of every format. Not a byte longer than
+// asked for, so that AddressSanitizer sees the end.
+int allocate(void** memory, size_t bytes) {
+  if (posix_memalign(memory, 256, bytes == 0 ? 1 : bytes) != 0) {
+    return set_error(WKV_OUT_OF_MEMORY, "out of memory");
+  }
+  std::memset(*memory, 0xff, bytes);
+  return WKV_OK;
+}
+int release(void* memory) {
+  std::free(memory);
+  return WKV_OK;
+}
+int upload(void* memory, const void* host, size_t bytes) {
+  if (bytes > 0) std::memcpy(memory, host, bytes);
+  return WKV_OK;
+}
+int download(void* host, const void* memory, size_t bytes) {
+  if (bytes > 0) std::memcpy(host, memory, bytes);
+  return WKV_OK;
+}
+void configure(uint64_t seed, unsigned workers) { windowkv::simt::configure({seed, workers}); }
+uint64_t switches() { return windowkv::simt::last_statistics().switches; }
+
+constexpr wkv_kernels kKernels = {sizeof(wkv_kernels), wkv_emulated_row_sum,
+                                  wkv_emulated_mma_product, wkv_emulated_wgmma_product};
+constexpr wkv_testing kTesting = {
+    sizeof(wkv_testing), open,      allocate, release,       upload, download,
+    wkv_emulated_probe,  configure, switches, wkv_last_error};
+
+}  // namespace
+
+extern "C" const wkv_kernels* wkv_emulated_kernels(void) { return &kKernels; }
+extern "C" const wkv_testing* wkv_emulated_testing(void) { return &kTesting; }

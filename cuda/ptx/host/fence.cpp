@@ -1,0 +1,29 @@
+#include "ptx/fence.h"
+
+#include "simt/runtime.h"
+
+namespace windowkv::inline WKV_MACHINE::ptx {
+namespace {
+
+void publish_mbarriers() {
+  for (auto& [address, mbarrier] : simt::self().gang->mbarriers) {
+    if (mbarrier.creator == &simt::self()) mbarrier.published = true;
+  }
+}
+
+}  // namespace
+
+void fence_proxy_async(Where) {
+  publish_mbarriers();
+  if constexpr (simt::checks::kShadow) {
+    simt::ThreadClock& clock = simt::self().clock;
+    clock.visible = clock.base.copy();
+    clock.visible.set(clock.actor, clock.epoch);
+    // Stores after the fence belong to a new epoch.
+    clock.advance();
+  }
+}
+
+void fence_mbarrier_init(Where) { publish_mbarriers(); }
+
+}  // namespace windowkv::inline WKV_MACHINE::ptx

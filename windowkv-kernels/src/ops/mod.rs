@@ -1,0 +1,5 @@
+//! The kernels, one module a family.
+
+mod samples;
+
+pub use samples::{mma_product, row_sum, wgmma_product};

@@ -1,0 +1,91 @@
+//! A test for each function of `cuda/ptx`, against the PTX manual's semantics as computed here. Every test
+//! runs on the emulated GPU under random schedules and, where there is one, on a real GPU.
+
+mod atomics;
+mod barrier;
+mod cluster;
+mod cp_async;
+mod faults;
+mod ldmatrix;
+mod mbarrier;
+mod mma;
+mod number;
+mod registers;
+mod shuffle;
+mod tma;
+mod vote;
+mod wgmma;
+
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use windowkv_kernels::probe::Probe;
+use windowkv_kernels::{Device, Element, Schedule};
+
+/// SplitMix64: the inputs of a case from its seed.
+struct Random(u64);
+
+impl Random {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.bits() % bound as u64) as usize
+    }
+
+    fn words(&mut self, len: usize) -> Vec<u32> {
+        (0..len).map(|_| self.bits() as u32).collect()
+    }
+
+    fn halves(&mut self, len: usize) -> Vec<u16> {
+        (0..len).map(|_| self.bits() as u16).collect()
+    }
+
+    /// Small numbers with few bits, so that sums of products are exact in f32.
+    fn small(&mut self) -> f32 {
+        (self.below(65) as f32 - 32.0) / 8.0
+    }
+}
+
+/// Runs `body` on every device of at least this capability for `cases` seeds; a failing seed shrinks.
+fn check(
+    cases: u32,
+    capability: u32,
+    body: impl Fn(&Device, &mut Random) -> Result<(), TestCaseError>,
+) {
+    let mut ran = 0;
+    for device in Device::all() {
+        if device.capability() < capability {
+            continue;
+        }
+        ran += 1;
+        let config = Config {
+            cases,
+            failure_persistence: None,
+            ..Config::default()
+        };
+        TestRunner::new(config)
+            .run(&proptest::num::u64::ANY, |seed| {
+                device.set_schedule(Schedule { seed, workers: 0 });
+                body(&device, &mut Random(seed))
+            })
+            .unwrap_or_else(|error| panic!("on {device:?}: {error}"));
+    }
+    assert!(ran > 0, "the emulated GPU is always there");
+}
+
+/// Runs a probe on fresh buffers: what it wrote, NaN patterns where it did not.
+fn run<I: Element, O: Element>(
+    device: &Device,
+    probe: Probe,
+    input: &[I],
+    outputs: usize,
+) -> Result<Vec<O>, TestCaseError> {
+    let failed = |error| TestCaseError::fail(format!("{error}"));
+    let input = device.upload(input).map_err(failed)?;
+    let mut output = device.poisoned(outputs).map_err(failed)?;
+    probe.run(device, &input, &mut output).map_err(failed)?;
+    output.download().map_err(failed)
+}
