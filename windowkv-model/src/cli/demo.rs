@@ -54,7 +54,7 @@ enum DemoCommand {
 #[derive(Debug, Clone, Args)]
 struct Question {
     /// Length of the prompt in tokens
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = ADVERTISED_TOKENS, value_parser = prompt_tokens)]
     tokens: usize,
     /// Facts in the haystack; one of them is asked for
     #[arg(long, default_value_t = 8)]
@@ -79,10 +79,11 @@ struct AccuracyArgs {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     prompts: u64,
     /// Prompt lengths at which the full cache is measured
-    #[arg(long, value_delimiter = ',', default_values_t = [256, 512, 1024, ADVERTISED_TOKENS, 4096])]
+    #[arg(long, value_delimiter = ',', default_values_t = [256, 512, 1024, ADVERTISED_TOKENS, 4096],
+          value_parser = prompt_tokens)]
     lengths: Vec<usize>,
     /// Prompt length at which the methods are compared
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_parser = prompt_tokens)]
     tokens: usize,
     /// Shares of the prompt that the methods keep
     #[arg(long, value_delimiter = ',', default_values = ["12%", "25%"])]
@@ -96,6 +97,11 @@ struct AccuracyArgs {
     /// One JSON object instead of Markdown
     #[arg(long)]
     json: bool,
+}
+
+/// A prompt that is made in no time and little memory; the model's own context is shorter.
+fn prompt_tokens(text: &str) -> std::result::Result<usize, String> {
+    super::count(text, 1..=1_000_000)
 }
 
 impl Question {

@@ -38,21 +38,13 @@ pub(super) struct Info {
     compression: CompressionArgs,
 }
 
+// Lengths that some model could have, so that no product of lengths overflows.
 fn prompt_tokens(text: &str) -> std::result::Result<usize, String> {
-    tokens(text, 1)
+    super::count(text, 1..=crate::config::MAX_POSITIONS)
 }
 
 fn new_tokens(text: &str) -> std::result::Result<usize, String> {
-    tokens(text, 0)
-}
-
-/// A length that some model could have, so that no product of lengths overflows.
-fn tokens(text: &str, least: usize) -> std::result::Result<usize, String> {
-    let limit = crate::config::MAX_POSITIONS;
-    text.parse()
-        .ok()
-        .filter(|count| (least..=limit).contains(count))
-        .ok_or_else(|| format!("must be a whole number from {least} to {limit}"))
+    super::count(text, 0..=crate::config::MAX_POSITIONS)
 }
 
 struct Described {

@@ -7,6 +7,7 @@ mod info;
 mod output;
 mod terminal;
 
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -32,7 +33,7 @@ struct Cli {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Threads to compute with [default: all cores]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
 
@@ -75,6 +76,15 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Parses a count that must lie in a range; the message of a wrong one names the limits.
+fn count(text: &str, range: RangeInclusive<usize>) -> std::result::Result<usize, String> {
+    let (least, most) = (range.start(), range.end());
+    text.parse()
+        .ok()
+        .filter(|count| range.contains(count))
+        .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
 }
 
 fn dispatch(command: Command) -> Result<()> {
