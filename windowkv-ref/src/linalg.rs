@@ -41,10 +41,9 @@ pub fn matmul<F: Real>(
         Threads::One => Parallelism::None,
         Threads::All => Parallelism::Rayon(0),
     };
-    // SAFETY: the three views are live for the whole call, their dimensions were checked against each
-    // other above, and an ndarray view's strides keep every index below its dimensions inside the
-    // view. `c` is borrowed mutably, so it aliases neither `a` nor `b`. `F` is f32 or f64 (the only
-    // implementors that gemm accepts; it panics for another type).
+    // `F` is f32 or f64: `Real` is sealed, and gemm knows both.
+    // SAFETY: the views live through the call, their dimensions were checked against each other above, and
+    // a view's strides keep every index inside it; `c` is borrowed mutably, so it aliases neither `a` nor `b`.
     unsafe {
         gemm::gemm(
             m,
