@@ -68,6 +68,10 @@ fn check(model: &Path, tokens: usize, method: &str, threads: &str) {
     let taken = generate["peak_memory_bytes"].as_f64().unwrap();
     let predicted = info["memory"][0]["peak_bytes"].as_f64().unwrap();
     let error = predicted / taken - 1.0;
+    println!(
+        "{method}, {tokens} tokens, {threads} threads: {:+.1} %",
+        100.0 * error
+    );
     assert!(
         error.abs() <= 0.1,
         "{method}, {tokens} tokens, {threads} threads: predicted {predicted}, taken {taken} ({:+.1} %): {}",

@@ -1,5 +1,6 @@
 //! The command line of `windowkv`: text on standard output, everything else on standard error.
 
+mod allocator;
 mod compression;
 mod demo;
 mod generate;
@@ -57,6 +58,7 @@ enum Command {
 
 /// Runs the program on the process's arguments.
 pub fn run() -> ExitCode {
+    allocator::return_large_blocks();
     // A wrong command line ends here with code 2, --help and --version with 0.
     let cli = Cli::parse();
     terminal::trace(cli.verbose);
