@@ -200,6 +200,16 @@ impl ModelConfig {
         self.num_heads_q / self.num_heads_kv
     }
 
+    /// What a compression method must know.
+    pub fn shape(&self) -> windowkv_ref::policy::ModelShape {
+        windowkv_ref::policy::ModelShape {
+            num_layers: self.num_layers,
+            num_heads_q: self.num_heads_q,
+            num_heads_kv: self.num_heads_kv,
+            head_dim: self.head_dim,
+        }
+    }
+
     /// Rows of the q projection: `num_heads_q * head_dim`.
     pub fn q_size(&self) -> usize {
         self.num_heads_q * self.head_dim

@@ -277,6 +277,17 @@ pub enum Error {
         /// The model's `max_position_embeddings`.
         limit: usize,
     },
+    /// The run would take more memory than there is.
+    #[error(
+        "the run needs {needed} bytes beside the weights and {available} are free: lower --max-new-tokens, \
+         --max-input-len or --max-capacity-prompt"
+    )]
+    Memory {
+        /// Bytes that the plan asks for, the mapped weights left out.
+        needed: u64,
+        /// Bytes that the system has free.
+        available: u64,
+    },
     /// A limit on the prompt that leaves nothing, or that the model has no room for.
     #[error(
         "max-input-len is {len}; it must be from 2 to {room}, which with the new tokens fills the model's \
@@ -292,7 +303,7 @@ pub enum Error {
     },
     /// The model's output is not a number.
     #[error(
-        "the logit of token {token} is NaN; the weights are broken or overflowed, download them again"
+        "the logit of token {token} is NaN or infinite; the weights are broken or overflowed, download them again"
     )]
     NanLogit {
         /// The token's id.

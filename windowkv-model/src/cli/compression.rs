@@ -84,10 +84,12 @@ pub(super) struct CompressionArgs {
 #[command(next_help_heading = "Accepted from the released script")]
 struct ReleasedArgs {
     /// Weights keep the precision of their file
-    #[arg(long, alias = "model_half", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, alias = "model_half", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
+          value_parser = clap::builder::BoolishValueParser::new())]
     model_half: Option<bool>,
     /// The cache is always used
-    #[arg(long, alias = "use_cache", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, alias = "use_cache", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL",
+          value_parser = clap::builder::BoolishValueParser::new())]
     use_cache: Option<bool>,
     /// The program has its own, exact attention
     #[arg(long, alias = "attn_implementation", value_enum)]
@@ -260,11 +262,20 @@ impl CompressionArgs {
         let strategy = self
             .window_select_strategy
             .map_or(mapping.strategy(task), Strategy::from);
-        let by_task = preset.task(task);
+        // The released script has its own windows and suffixes; they are known for Llama alone.
+        let by_task = match mapping {
+            TaskMapping::Released if preset.name != ModelPreset::QWEN2_5.name => {
+                ModelPreset::RELEASED_LLAMA3.task(task)
+            }
+            _ => preset.task(task),
+        };
         let suffix = match strategy {
             Strategy::Max => self.suffix_max,
             Strategy::Average => self.suffix_avg,
         };
+        if kind == MethodKind::WindowKv {
+            notes.extend(self.strategy_notes(strategy));
+        }
         let window = WindowKvConfig {
             window_len: self.review_window_size.unwrap_or(by_task.window_len),
             suffix_len: suffix.unwrap_or(by_task.suffix_len),
@@ -313,13 +324,39 @@ impl CompressionArgs {
         ))
     }
 
+    /// What of the options does not take part in a run with this strategy.
+    fn strategy_notes(&self, strategy: Strategy) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.model_type.is_some() && self.task_mapping.is_none() {
+            notes.push(
+                "strategies follow the paper; the released script does the opposite, which \
+                 --task-mapping released follows"
+                    .to_owned(),
+            );
+        }
+        let unused = match strategy {
+            Strategy::Average => self
+                .suffix_max
+                .map(|suffix| ("--suffix-max", suffix, "max")),
+            Strategy::Max => self
+                .suffix_avg
+                .map(|suffix| ("--suffix-avg", suffix, "average")),
+        };
+        if let Some((option, suffix, strategy)) = unused {
+            notes.push(format!(
+                "{option} {suffix}: used with the strategy {strategy} alone, not in this run"
+            ));
+        }
+        notes
+    }
+
     fn released_notes(&self) -> Vec<String> {
         let released = &self.released;
         let note = |given: bool, text: &str| given.then(|| text.to_owned());
         let explained = [
             note(
-                self.model_type.is_some() && self.method.is_none(),
-                "--model-type: stands for --method and --max-input-len 7950; the architecture comes from config.json",
+                self.model_type.is_some(),
+                "--model-type: stands for --method (which wins if it is given too) and --max-input-len 7950; the architecture comes from config.json",
             ),
             note(
                 released.model_half.is_some(),

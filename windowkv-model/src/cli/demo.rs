@@ -268,8 +268,9 @@ fn picture(question: &DemoPrompt, tokens: usize, answer: &Generation) -> String 
         }
         kept[tokens - suffix..].fill(true);
         let cell = |cell: usize| {
-            let span = &kept[cell * tokens / PICTURE_CELLS
-                ..((cell + 1) * tokens / PICTURE_CELLS).max(cell * tokens / PICTURE_CELLS)];
+            let start = cell * tokens / PICTURE_CELLS;
+            let end = ((cell + 1) * tokens / PICTURE_CELLS).max(start + 1);
+            let span = &kept[start..end];
             let share = span.iter().filter(|&&kept| kept).count() as f64 / span.len().max(1) as f64;
             SHADES[(share * (SHADES.len() - 1) as f64).ceil() as usize]
         };

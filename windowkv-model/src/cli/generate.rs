@@ -5,12 +5,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use windowkv_ref::methods::Method;
 
 use super::compression::{CompressionArgs, say_notes};
 use super::terminal::{print, progress, say};
 use super::{output, terminal};
 use crate::chat::Message;
-use crate::runner::{Model, Request, Sampling, generate, peak_memory};
+use crate::runner::{
+    MemoryPlan, Model, Request, Sampling, available_memory, generate, peak_memory,
+};
 use crate::settings::cut_middle;
 use crate::{Error, Result};
 
@@ -55,7 +58,7 @@ pub(super) struct Generate {
     )]
     max_new_tokens: usize,
     /// End the answer before this text (may be given several times)
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stop: Vec<String>,
     /// Go on past the model's end-of-text token
     #[arg(long)]
@@ -134,10 +137,18 @@ impl Generate {
                 "the prompt has {given} tokens, over the limit of {limit}: {cut} were cut from its middle"
             ));
         }
+        if self.model_dir.is_none() && ids.len() > crate::demo::ADVERTISED_TOKENS {
+            notes.push(format!(
+                "the demo model answers reliably up to {} tokens; this prompt has {}",
+                crate::demo::ADVERTISED_TOKENS,
+                ids.len()
+            ));
+        }
         say_notes(&notes);
 
         tracing::info!(?compression, prompt_tokens = ids.len(), "compression");
         let method = compression.method(ids.len());
+        self.check_memory(&model, &*method, ids.len())?;
         let request = Request {
             ids: &ids,
             method: &*method,
@@ -227,7 +238,33 @@ impl Generate {
                     .tokenizer
                     .encode(&chat.render(&messages, true)?, false)
             }
-            _ => model.tokenizer.encode(prompt, true),
+            _ => match &self.system {
+                Some(system) => Err(Error::Setting {
+                    name: "system",
+                    value: format!("{system:?}"),
+                    expected: "left out: the model has no chat template; put the text into the prompt",
+                }),
+                None => model.tokenizer.encode(prompt, true),
+            },
+        }
+    }
+
+    /// Refuses a run that would not fit the memory, before anything is computed.
+    fn check_memory(&self, model: &Model, method: &dyn Method<f32>, seqlen: usize) -> Result<()> {
+        let weights = model.llama.weights().total_bytes();
+        let plan = MemoryPlan::new(
+            model.llama.config(),
+            weights,
+            model.tokenizer_bytes,
+            method,
+            seqlen,
+            self.max_new_tokens,
+        )?;
+        // The system drops mapped weights when it must, and reads them again.
+        let needed = plan.total() - plan.weights;
+        match available_memory() {
+            Some(available) if needed > available => Err(Error::Memory { needed, available }),
+            _ => Ok(()),
         }
     }
 

@@ -79,7 +79,7 @@ impl Info {
                 .iter()
                 .map(|row| {
                     json!({
-                        "prompt_tokens": row.tokens, "kv_bytes": row.plan.kv_cache, "full_kv_bytes": row.full.kv_cache,
+                        "prompt_tokens": row.tokens, "kept_per_layer": row.kept, "kv_bytes": row.plan.kv_cache, "full_kv_bytes": row.full.kv_cache,
                         "peak_bytes": row.plan.total(), "full_peak_bytes": row.full.total(), "parts": row.plan,
                     })
                 })
@@ -133,8 +133,12 @@ impl Info {
             )
         };
         let method = compression.method(tokens);
+        let selector = method.start(model.config.shape(), tokens)?;
         Ok(Row {
             tokens,
+            kept: (0..model.config.num_layers)
+                .map(|layer| selector.max_kept(layer))
+                .collect(),
             plan: plan(&*method)?,
             full: plan(&windowkv_ref::methods::FullKv)?,
         })
@@ -178,8 +182,11 @@ impl Info {
                 );
             }
         }
-        if compression.kind == MethodKind::WindowKv && budgets.is_none() {
-            text += "\nbudgets are a share of the prompt; give --max-capacity-prompt in tokens to see them by group\n";
+        if budgets.is_none() && compression.kind != MethodKind::FullKv {
+            text += "\ntokens that a layer keeps at most, by prompt\n";
+            for row in rows {
+                text += &format!("{:>10}  {}\n", grouped(row.tokens as u64), runs(&row.kept));
+            }
         }
         text += &format!(
             "\nmemory on the CPU with {} new tokens\n{:>10}{:>14}{:>14}{:>14}{:>14}\n",
@@ -211,6 +218,22 @@ impl Info {
 
 struct Row {
     tokens: usize,
+    /// Tokens that each layer keeps at most.
+    kept: Vec<usize>,
     plan: MemoryPlan,
     full: MemoryPlan,
+}
+
+/// Equal neighbours together: `layers 0-1 440, layers 2-3 312`.
+fn runs(kept: &[usize]) -> String {
+    let mut first = 0;
+    let runs = kept.chunk_by(|a, b| a == b).map(|run| {
+        let layers = match run.len() {
+            1 => format!("layer {first}"),
+            len => format!("layers {first}-{}", first + len - 1),
+        };
+        first += run.len();
+        format!("{layers} {}", grouped(run[0] as u64))
+    });
+    runs.collect::<Vec<_>>().join(", ")
 }

@@ -48,6 +48,7 @@ pub(super) fn table(answer: &Generation) -> String {
             ),
         };
         let windows = match group.kept_windows {
+            _ if group.kept_tokens == *prompt_tokens => "the whole prompt".to_owned(),
             Some(0) => "the suffix alone".to_owned(),
             Some(windows) => format!("{} windows and the suffix", grouped(windows as u64)),
             None => String::new(),

@@ -64,12 +64,7 @@ impl Llama {
 
     /// What a compression method must know.
     pub fn shape(&self) -> ModelShape {
-        ModelShape {
-            num_layers: self.config.num_layers,
-            num_heads_q: self.config.num_heads_q,
-            num_heads_kv: self.config.num_heads_kv,
-            head_dim: self.config.head_dim,
-        }
+        self.config.shape()
     }
 
     /// Runs the prompt and compresses its keys and values layer by layer, so that at most one layer's

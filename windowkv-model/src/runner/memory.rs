@@ -2,7 +2,6 @@
 
 use windowkv_ref::attention::scratch_elements;
 use windowkv_ref::methods::Method;
-use windowkv_ref::policy::ModelShape;
 
 use super::linear::PANEL_ELEMENTS;
 use crate::Result;
@@ -45,13 +44,7 @@ impl MemoryPlan {
         seqlen: usize,
         new_tokens: usize,
     ) -> Result<Self> {
-        let shape = ModelShape {
-            num_layers: config.num_layers,
-            num_heads_q: config.num_heads_q,
-            num_heads_kv: config.num_heads_kv,
-            head_dim: config.head_dim,
-        };
-        let selector = method.start(shape, seqlen)?;
+        let selector = method.start(config.shape(), seqlen)?;
         let cached = |layer| {
             let tokens = selector.max_kept(layer) as u64 + new_tokens as u64;
             2 * selector.cache_heads(layer) as u64 * tokens * config.head_dim as u64
@@ -129,7 +122,7 @@ fn scratch(config: &ModelConfig, weights: u64) -> u64 {
     } else {
         0
     };
-    let group = config.num_heads_q / config.num_heads_kv;
+    let group = config.queries_per_kv();
     let tile = BYTES * scratch_elements(group, config.head_dim) as u64;
     packed + widened + rayon::current_num_threads() as u64 * (tile + THREAD_BYTES)
 }
@@ -140,6 +133,17 @@ pub fn peak_memory() -> Option<u64> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// The memory that this process can still take without others being pushed out, in bytes, where the system
+/// tells (Linux).
+pub fn available_memory() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }

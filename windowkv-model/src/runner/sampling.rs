@@ -97,6 +97,9 @@ impl Sampler {
         }
         tokens.sort_unstable_by(better);
         let max = f64::from(logits[tokens[0]]);
+        if !max.is_finite() {
+            return Err(Error::NanLogit { token: tokens[0] });
+        }
         let temperature = f64::from(self.sampling.temperature);
         let mut weights: Vec<f64> = tokens
             .iter()
