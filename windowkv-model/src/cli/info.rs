@@ -11,7 +11,7 @@ use super::output::{bytes, grouped};
 use super::terminal::print;
 use crate::Result;
 use crate::config::ModelConfig;
-use crate::runner::{Llama, MemoryPlan};
+use crate::runner::MemoryPlan;
 use crate::settings::{Capacity, Compression};
 use crate::weights::Weights;
 
@@ -109,13 +109,12 @@ impl Info {
         };
         let config = ModelConfig::load(dir)?;
         let weights = Weights::open(dir, &config)?;
-        let llama = Llama::new(config.clone(), weights)?;
         // A folder without a tokenizer can be described although it cannot be asked.
         let tokenizer = std::fs::metadata(dir.join("tokenizer.json")).map_or(0, |file| file.len());
         let preset = crate::runner::preset(&config);
         Ok(Described {
             config,
-            weights: llama.weights().total_bytes(),
+            weights: weights.total_bytes(),
             tokenizer,
             preset,
         })
