@@ -4,9 +4,7 @@
 
 #include <cuda_runtime.h>
 
-#include <string>
-
-#include "common/error.h"
+#include "common/cuda_status.h"
 
 namespace windowkv {
 
@@ -30,10 +28,7 @@ int launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, unsigned cluste
     config.numAttrs = cluster > 1 ? 1 : 0;
     error = cudaLaunchKernelEx(&config, kernel, arguments...);
   }
-  if (error == cudaSuccess) return WKV_OK;
-  // The error is reported here and now; do not leave it for an innocent later call.
-  cudaGetLastError();
-  return set_error(WKV_DEVICE_ERROR, std::string("CUDA: ") + cudaGetErrorString(error));
+  return cuda_status("launch", error);
 }
 
 }  // namespace windowkv

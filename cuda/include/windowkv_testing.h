@@ -1,6 +1,6 @@
-/* What the test suite needs besides the kernels: device memory, schedules of the emulated GPU, and
- * the probes, small kernels around one ptx function each (cuda/ptx/test). Not part of the stable
- * ABI. */
+/* What the test suite needs besides the kernels: device memory, schedules of the emulated GPU, the
+ * tutorial's sample kernels (cuda/samples), and the probes, small kernels around one ptx function
+ * each (cuda/ptx/test). Not part of the stable ABI. */
 
 #ifndef WINDOWKV_TESTING_H
 #define WINDOWKV_TESTING_H
@@ -34,15 +34,45 @@ typedef struct wkv_probe_params {
   wkv_tensor_spec tensor;
 } wkv_probe_params;
 
+/* output[r] = sum over c of input[r, c] */
+typedef struct wkv_row_sum_params {
+  size_t struct_size;
+  const float* input; /* [rows, columns], row stride input_stride */
+  float* output;      /* [rows] */
+  int64_t rows;
+  int64_t columns;
+  int64_t input_stride;
+  void* stream; /* cudaStream_t */
+} wkv_row_sum_params;
+
+/* c = a b^T */
+typedef struct wkv_product_params {
+  size_t struct_size;
+  const void* a; /* [m, k] of dtype, row stride a_stride, 16-byte aligned rows */
+  const void* b; /* [n, k] of dtype, row stride b_stride, 16-byte aligned rows */
+  void* c; /* [m, n], row stride c_stride: float (mma) or dtype with 16-byte aligned rows (wgmma) */
+  int64_t m, n, k; /* k: a multiple of 8 */
+  int64_t a_stride, b_stride, c_stride;
+  wkv_dtype dtype; /* WKV_F16 or WKV_BF16 */
+  void* stream;    /* cudaStream_t */
+} wkv_product_params;
+
 typedef struct wkv_testing {
   size_t struct_size;
-  /* WKV_OK when the machine can run kernels; *capability gets 10 * major + minor. */
-  int (*open)(int* capability);
+  /* WKV_OK when GPU `ordinal` can run this library's kernels; *capability gets 10 * major + minor.
+   * It is then the calling OS thread's current one. */
+  int (*open)(int ordinal, int* capability);
+  /* Makes it the calling OS thread's current one. */
+  int (*bind)(int ordinal);
+  /* Memory filled with 0xff, NaN in every format. These four wait for all that runs on the GPU. */
   int (*allocate)(void** memory, size_t bytes);
   int (*release)(void* memory);
   int (*upload)(void* memory, const void* host, size_t bytes);
   int (*download)(void* host, const void* memory, size_t bytes);
   int (*probe)(const wkv_probe_params* params);
+  int (*row_sum)(const wkv_row_sum_params* params);
+  int (*mma_product)(const wkv_product_params* params);   /* SM 80 */
+  int (*wgmma_product)(const wkv_product_params* params); /* SM 90a */
   /* How the calling OS thread's next launches run on the emulated GPU: the seed of the schedule,
    * and how many OS threads share the blocks (0: one a core). Nothing on a real one. */
   void (*configure)(uint64_t seed, unsigned workers);

@@ -4,49 +4,70 @@
 
 #include <cuda_runtime.h>
 
+#include "common/cuda_status.h"
 #include "common/error.h"
+#include "machines/kernels.h"
 #include "machines/machines.h"
 #include "samples/samples.h"
 
 namespace {
 
+using windowkv::cuda_status;
 using windowkv::set_error;
 
-int status_of(cudaError_t error) {
-  if (error == cudaSuccess) return WKV_OK;
-  cudaGetLastError();
-  const int status = error == cudaErrorMemoryAllocation ? WKV_OUT_OF_MEMORY
-                     : error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver
-                         ? WKV_UNSUPPORTED
-                         : WKV_DEVICE_ERROR;
-  return set_error(static_cast<wkv_status>(status),
-                   std::string("CUDA: ") + cudaGetErrorString(error));
-}
+// Its code says whether this build has code for the GPU at hand.
+__global__ void image_kernel() {}
 
-int open(int* capability) {
-  int device = 0, major = 0, minor = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) {
-    error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  }
-  if (error == cudaSuccess) {
-    error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
-  }
-  *capability = 10 * major + minor;
-  return status_of(error);
-}
+int bind(int ordinal) { return cuda_status("cudaSetDevice", cudaSetDevice(ordinal)); }
 
-int allocate(void** memory, size_t bytes) {
-  const int status = status_of(cudaMalloc(memory, bytes == 0 ? 1 : bytes));
+int open(int ordinal, int* capability) {
+  int count = 0, major = 0, minor = 0;
+  int status = cuda_status("cudaGetDeviceCount", cudaGetDeviceCount(&count));
   if (status != WKV_OK) return status;
-  return status_of(cudaMemset(*memory, 0xff, bytes));
+  if (ordinal < 0 || ordinal >= count) {
+    return set_error(WKV_UNSUPPORTED, "there is no GPU " + std::to_string(ordinal) +
+                                          ": CUDA sees " + std::to_string(count));
+  }
+  status = bind(ordinal);
+  if (status != WKV_OK) return status;
+  cudaError_t error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, ordinal);
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, ordinal);
+  }
+  if (error != cudaSuccess) return cuda_status("cudaDeviceGetAttribute", error);
+  *capability = 10 * major + minor;
+  cudaFuncAttributes attributes;
+  error = cudaFuncGetAttributes(&attributes, image_kernel);
+  if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion) {
+    cudaGetLastError();
+    return set_error(
+        WKV_UNSUPPORTED,
+        "this build has no code for GPU " + std::to_string(ordinal) + ", of compute capability " +
+            std::to_string(major) + "." + std::to_string(minor) +
+            ": the kernels need 8.0 or later; build with WINDOWKV_CUDA_ARCHS=" +
+            std::to_string(*capability) + ", or update the driver if it is older than the toolkit");
+  }
+  return cuda_status("cudaFuncGetAttributes", error);
 }
-int release(void* memory) { return status_of(cudaFree(memory)); }
+
+// The memory functions are for tests: they wait for all streams of the device.
+int allocate(void** memory, size_t bytes) {
+  int status = cuda_status("cudaMalloc", cudaMalloc(memory, bytes == 0 ? 1 : bytes));
+  if (status != WKV_OK) return status;
+  status = cuda_status("cudaMemset", cudaMemset(*memory, 0xff, bytes));
+  return status != WKV_OK ? status : cuda_status("cudaMemset", cudaDeviceSynchronize());
+}
+int release(void* memory) { return cuda_status("cudaFree", cudaFree(memory)); }
 int upload(void* memory, const void* host, size_t bytes) {
-  return status_of(cudaMemcpy(memory, host, bytes, cudaMemcpyHostToDevice));
+  int status = cuda_status("an earlier kernel", cudaDeviceSynchronize());
+  if (status != WKV_OK) return status;
+  status = cuda_status("cudaMemcpy", cudaMemcpy(memory, host, bytes, cudaMemcpyHostToDevice));
+  return status != WKV_OK ? status : cuda_status("cudaMemcpy", cudaDeviceSynchronize());
 }
 int download(void* host, const void* memory, size_t bytes) {
-  return status_of(cudaMemcpy(host, memory, bytes, cudaMemcpyDeviceToHost));
+  const int status = cuda_status("an earlier kernel", cudaDeviceSynchronize());
+  if (status != WKV_OK) return status;
+  return cuda_status("cudaMemcpy", cudaMemcpy(host, memory, bytes, cudaMemcpyDeviceToHost));
 }
 int probe(const wkv_probe_params* params) {
   if (params == nullptr || params->struct_size != sizeof(*params) || params->name == nullptr) {
@@ -58,11 +79,25 @@ int probe(const wkv_probe_params* params) {
 void configure(uint64_t, unsigned) {}
 uint64_t switches() { return 0; }
 
-constexpr wkv_kernels kKernels = {sizeof(wkv_kernels), wkv_cuda_row_sum, wkv_cuda_mma_product,
-                                  wkv_cuda_wgmma_product};
+constexpr wkv_kernels kKernels = {
+    .struct_size = sizeof(wkv_kernels),
+};
 constexpr wkv_testing kTesting = {
-    sizeof(wkv_testing), open,     allocate,      release, upload, download, probe,
-    configure,           switches, wkv_last_error};
+    .struct_size = sizeof(wkv_testing),
+    .open = open,
+    .bind = bind,
+    .allocate = allocate,
+    .release = release,
+    .upload = upload,
+    .download = download,
+    .probe = probe,
+    .row_sum = wkv_cuda_row_sum,
+    .mma_product = wkv_cuda_mma_product,
+    .wgmma_product = wkv_cuda_wgmma_product,
+    .configure = configure,
+    .switches = switches,
+    .last_error = wkv_last_error,
+};
 
 }  // namespace
 

@@ -2,8 +2,10 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include "common/error.h"
+#include "machines/kernels.h"
 #include "machines/machines.h"
 #include "samples/samples.h"
 #include "simt/launch.h"
@@ -12,17 +14,22 @@ namespace {
 
 using windowkv::set_error;
 
-// The emulated GPU is a Hopper.
-int open(int* capability) {
+// The emulated GPU is a Hopper, the only one.
+int open(int ordinal, int* capability) {
+  if (ordinal != 0) {
+    return set_error(WKV_UNSUPPORTED, "there is one emulated GPU, number 0");
+  }
   *capability = 90;
   return WKV_OK;
 }
+int bind(int) { return WKV_OK; }
 
 // As cudaMalloc: aligned to 256 bytes. Filled with NaNs of every format. Not a byte longer than
 // asked for, so that AddressSanitizer sees the end.
 int allocate(void** memory, size_t bytes) {
   if (posix_memalign(memory, 256, bytes == 0 ? 1 : bytes) != 0) {
-    return set_error(WKV_OUT_OF_MEMORY, "out of memory");
+    return set_error(WKV_OUT_OF_MEMORY,
+                     std::to_string(bytes) + " bytes of host memory are not to be had");
   }
   std::memset(*memory, 0xff, bytes);
   return WKV_OK;
@@ -42,11 +49,25 @@ int download(void* host, const void* memory, size_t bytes) {
 void configure(uint64_t seed, unsigned workers) { windowkv::simt::configure({seed, workers}); }
 uint64_t switches() { return windowkv::simt::last_statistics().switches; }
 
-constexpr wkv_kernels kKernels = {sizeof(wkv_kernels), wkv_emulated_row_sum,
-                                  wkv_emulated_mma_product, wkv_emulated_wgmma_product};
+constexpr wkv_kernels kKernels = {
+    .struct_size = sizeof(wkv_kernels),
+};
 constexpr wkv_testing kTesting = {
-    sizeof(wkv_testing), open,      allocate, release,       upload, download,
-    wkv_emulated_probe,  configure, switches, wkv_last_error};
+    .struct_size = sizeof(wkv_testing),
+    .open = open,
+    .bind = bind,
+    .allocate = allocate,
+    .release = release,
+    .upload = upload,
+    .download = download,
+    .probe = wkv_emulated_probe,
+    .row_sum = wkv_emulated_row_sum,
+    .mma_product = wkv_emulated_mma_product,
+    .wgmma_product = wkv_emulated_wgmma_product,
+    .configure = configure,
+    .switches = switches,
+    .last_error = wkv_last_error,
+};
 
 }  // namespace
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "windowkv.h"
+#include "windowkv_testing.h"
 
 namespace windowkv::samples {
 

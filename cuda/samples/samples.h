@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "windowkv.h"
+#include "windowkv_testing.h"
 
 #ifdef __cplusplus
 extern "C" {

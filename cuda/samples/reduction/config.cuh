@@ -4,7 +4,7 @@
 
 #include "common/math.cuh"
 #include "ptx/machine.h"
-#include "windowkv.h"
+#include "windowkv_testing.h"
 
 namespace windowkv::inline WKV_MACHINE::reduction {
 

@@ -1,0 +1,113 @@
+#include "common/check.h"
+
+#include <cstdio>
+
+namespace windowkv {
+namespace {
+
+// 16 bytes of a half-precision type.
+constexpr int64_t kVector = 8;
+// A stride times any 32-bit index stays far inside 64 bits.
+constexpr int64_t kMaxStride = int64_t{1} << 40;
+
+}  // namespace
+
+bool Check::require(bool holds, const char* format, ...) {
+  if (!ok() || holds) return ok();
+  char text[512];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof(text), format, arguments);
+  va_end(arguments);
+  error_ = std::string(kernel_) + ": " + text;
+  return false;
+}
+
+bool Check::params(const void* params, size_t struct_size, size_t expected) {
+  return require(params != nullptr, "params is null") &&
+         require(struct_size == expected,
+                 "struct_size is %zu, this library's is %zu: compile against its windowkv.h",
+                 struct_size, expected);
+}
+
+bool Check::half_precision(wkv_dtype dtype) {
+  return require(dtype == WKV_F16 || dtype == WKV_BF16, "dtype is %d, not WKV_F16 or WKV_BF16",
+                 static_cast<int>(dtype));
+}
+
+bool Check::heads(int batch, int num_heads_q, int num_heads_kv, int head_dim) {
+  return require(batch >= 0, "batch is %d", batch) &&
+         require(num_heads_kv >= 1 && num_heads_q >= 1, "num_heads_q is %d, num_heads_kv %d",
+                 num_heads_q, num_heads_kv) &&
+         require(num_heads_q % num_heads_kv == 0,
+                 "num_heads_q (%d) is not a multiple of num_heads_kv (%d)", num_heads_q,
+                 num_heads_kv) &&
+         require(head_dim == 32 || head_dim == 64 || head_dim == 96 || head_dim == 128,
+                 "head_dim is %d, not 32, 64, 96 or 128", head_dim);
+}
+
+bool Check::sequences(const char* name, const wkv_sequences& sequences) {
+  const auto max_seqlen = static_cast<long long>(sequences.max_seqlen);
+  const auto num_tokens = static_cast<long long>(sequences.num_tokens);
+  return require(max_seqlen >= 0 && max_seqlen <= 0x7fffffff,
+                 "%s.max_seqlen is %lld, not in [0, 2^31)", name, max_seqlen) &&
+         require(sequences.cu_seqlens == nullptr || (num_tokens >= 0 && num_tokens <= 0x7fffffff),
+                 "%s.num_tokens is %lld, not in [0, 2^31)", name, num_tokens) &&
+         pointer(name, sequences.cu_seqlens, 4, false) &&
+         pointer(name, sequences.seqlens, 4, false);
+}
+
+bool Check::strides(const char* name, const wkv_strides& strides) {
+  const struct {
+    const char* name;
+    int64_t value;
+  } all[] = {{"batch", strides.batch}, {"token", strides.token}, {"head", strides.head}};
+  for (const auto& stride : all) {
+    if (!require(stride.value % kVector == 0, "%s.strides.%s is %lld, not a multiple of 8", name,
+                 stride.name, static_cast<long long>(stride.value)) ||
+        !require(stride.value >= -kMaxStride && stride.value <= kMaxStride,
+                 "%s.strides.%s is %lld, beyond 2^40", name, stride.name,
+                 static_cast<long long>(stride.value))) {
+      return false;
+    }
+  }
+  return ok();
+}
+
+bool Check::tensor(const char* name, const wkv_tensor& tensor, bool needed) {
+  return pointer(name, tensor.data, 16, needed) && strides(name, tensor.strides);
+}
+
+bool Check::pointer(const char* name, const void* pointer, size_t alignment, bool needed) {
+  return require(pointer != nullptr || !needed, "%s is null", name) &&
+         require(reinterpret_cast<uintptr_t>(pointer) % alignment == 0,
+                 "%s is not aligned to %zu bytes", name, alignment);
+}
+
+bool Check::workspace(const void* workspace, size_t bytes, size_t needed) {
+  return require(bytes >= needed, "workspace_bytes is %zu, the call needs %zu", bytes, needed) &&
+         pointer("workspace", workspace, 16, needed > 0);
+}
+
+bool Check::cache(const wkv_cache_layout& cache, int batch, int num_heads_kv, int head_dim) {
+  const auto capacity = static_cast<long long>(cache.capacity);
+  if (!strides("cache", cache.strides) ||
+      !require(capacity >= 0 && capacity <= 0x7fffffff, "cache.capacity is %lld, not in [0, 2^31)",
+               capacity)) {
+    return false;
+  }
+  if (cache.page_table == nullptr) return ok();
+  const auto pages = static_cast<long long>(cache.page_table_stride);
+  return pointer("cache.page_table", cache.page_table, 4, true) &&
+         require(cache.page_len >= 1 && (cache.page_len & (cache.page_len - 1)) == 0,
+                 "cache.page_len is %d, not a power of two", cache.page_len) &&
+         require(cache.num_pages >= 0, "cache.num_pages is %d", cache.num_pages) &&
+         require(
+             pages >= 0 && pages <= 0x7fffffff &&
+                 capacity <= static_cast<long long>(pages) * cache.page_len,
+             "cache.capacity is %lld, but the page table has %lld pages of %d tokens a sequence",
+             capacity, pages, cache.page_len) &&
+         require(batch >= 0 && num_heads_kv >= 1 && head_dim >= 1, "the cache has no heads");
+}
+
+}  // namespace windowkv

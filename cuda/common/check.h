@@ -1,0 +1,46 @@
+// Checks of parameters that both launchers of a kernel share. Host only.
+
+#pragma once
+
+#include <cstdarg>
+#include <cstdint>
+#include <string>
+
+#include "common/error.h"
+#include "windowkv.h"
+
+namespace windowkv {
+
+// Keeps the first requirement that fails, as "kernel: what is wrong".
+class Check {
+ public:
+  explicit Check(const char* kernel) : kernel_(kernel) {}
+
+  // True while nothing has failed. The message names the value, the limit and the way out.
+  [[gnu::format(printf, 3, 4)]] bool require(bool holds, const char* format, ...);
+
+  // The struct is this library's.
+  bool params(const void* params, size_t struct_size, size_t expected);
+  // f16 or bf16.
+  bool half_precision(wkv_dtype dtype);
+  // batch, heads and head_dim of attention.
+  bool heads(int batch, int num_heads_q, int num_heads_kv, int head_dim);
+  bool sequences(const char* name, const wkv_sequences& sequences);
+  // A half-precision tensor whose rows of head_dim are 16-byte aligned. `needed`: it has elements.
+  bool tensor(const char* name, const wkv_tensor& tensor, bool needed);
+  bool strides(const char* name, const wkv_strides& strides);
+  // A pointer that may only be null when nothing is `needed` of it.
+  bool pointer(const char* name, const void* pointer, size_t alignment, bool needed);
+  bool workspace(const void* workspace, size_t bytes, size_t needed);
+  bool cache(const wkv_cache_layout& cache, int batch, int num_heads_kv, int head_dim);
+
+  bool ok() const { return error_.empty(); }
+  // WKV_OK, or WKV_INVALID_ARGUMENT with the message set.
+  wkv_status status() const { return ok() ? WKV_OK : set_error(WKV_INVALID_ARGUMENT, error_); }
+
+ private:
+  const char* kernel_;
+  std::string error_;
+};
+
+}  // namespace windowkv
