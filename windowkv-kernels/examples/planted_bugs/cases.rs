@@ -75,7 +75,7 @@ fn row_sum(device: &Device, rows: usize, columns: usize) -> Result<Option<String
     let values = numbers(rows * columns, 1);
     let input = device.upload(&values)?;
     let mut output = device.poisoned(rows)?;
-    ops::row_sum(device, &Matrix::new(&input, rows, columns)?, &mut output)?;
+    ops::row_sum(device, &Matrix::new(input.view(), rows, columns)?, output.view_mut())?;
     for (row, got) in output.download()?.into_iter().enumerate() {
         let sum: f32 = values[row * columns..][..columns].iter().sum();
         if got != sum {
@@ -98,16 +98,16 @@ fn product(
     let halves = |values: &[f32]| values.iter().map(|&v| f16::from_f32(v)).collect::<Vec<_>>();
     let a_buffer = device.upload(&halves(&a))?;
     let b_buffer = device.upload(&halves(&b))?;
-    let (a_view, b_view) = (Matrix::new(&a_buffer, m, k)?, Matrix::new(&b_buffer, n, k)?);
+    let (a_view, b_view) = (Matrix::new(a_buffer.view(), m, k)?, Matrix::new(b_buffer.view(), n, k)?);
     let c_stride = n.next_multiple_of(8);
     let got: Vec<f32> = if wgmma {
         let mut c = device.poisoned::<f16>(m * c_stride)?;
-        let mut view = MatrixMut::strided(&mut c, m, n, c_stride, 0)?;
+        let mut view = MatrixMut::strided(c.view_mut(), m, n, c_stride, 0)?;
         ops::wgmma_product(device, &a_view, &b_view, &mut view)?;
         c.download()?.into_iter().map(f16::to_f32).collect()
     } else {
         let mut c = device.poisoned::<f32>(m * c_stride)?;
-        let mut view = MatrixMut::strided(&mut c, m, n, c_stride, 0)?;
+        let mut view = MatrixMut::strided(c.view_mut(), m, n, c_stride, 0)?;
         ops::mma_product(device, &a_view, &b_view, &mut view)?;
         c.download()?
     };
