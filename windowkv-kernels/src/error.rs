@@ -13,7 +13,9 @@ pub enum Error {
     #[error("{0}")]
     Shape(String),
     /// A view lies on another device, or belongs to another stream, than the call.
-    #[error("{name} lies on {found}, the call runs on {expected}: upload it there, or call on its device")]
+    #[error(
+        "{name} lies on {found}, the call runs on {expected}: upload it there, or call on its device"
+    )]
     WrongDevice {
         /// The parameter.
         name: &'static str,
@@ -74,7 +76,9 @@ impl Error {
         if found == expected {
             Ok(())
         } else {
-            Err(Error::Shape(format!("{name} is {found}, expected {expected}")))
+            Err(Error::Shape(format!(
+                "{name} is {found}, expected {expected}"
+            )))
         }
     }
 

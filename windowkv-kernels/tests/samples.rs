@@ -131,7 +131,8 @@ fn mma<T: Half>(device: &Device, shape: Shape) -> Result<(), TestCaseError> {
     let a_buffer = device.upload(&a).map_err(fail)?;
     let b_buffer = device.upload(&b).map_err(fail)?;
     let mut c_buffer = device.poisoned(shape.m * c_stride).map_err(fail)?;
-    let mut c = MatrixMut::strided(c_buffer.view_mut(), shape.m, shape.n, c_stride, 0).map_err(fail)?;
+    let mut c =
+        MatrixMut::strided(c_buffer.view_mut(), shape.m, shape.n, c_stride, 0).map_err(fail)?;
     ops::mma_product::<T>(
         device,
         &Matrix::strided(a_buffer.view(), shape.m, shape.k, a_stride, 0).map_err(fail)?,
@@ -159,7 +160,8 @@ fn wgmma<T: Half>(device: &Device, shape: Shape) -> Result<(), TestCaseError> {
     let a_buffer = device.upload(&a).map_err(fail)?;
     let b_buffer = device.upload(&b).map_err(fail)?;
     let mut c_buffer = device.poisoned(shape.m * c_stride).map_err(fail)?;
-    let mut c = MatrixMut::strided(c_buffer.view_mut(), shape.m, shape.n, c_stride, 0).map_err(fail)?;
+    let mut c =
+        MatrixMut::strided(c_buffer.view_mut(), shape.m, shape.n, c_stride, 0).map_err(fail)?;
     ops::wgmma_product::<T>(
         device,
         &Matrix::strided(a_buffer.view(), shape.m, shape.k, a_stride, 0).map_err(fail)?,

@@ -75,7 +75,11 @@ fn row_sum(device: &Device, rows: usize, columns: usize) -> Result<Option<String
     let values = numbers(rows * columns, 1);
     let input = device.upload(&values)?;
     let mut output = device.poisoned(rows)?;
-    ops::row_sum(device, &Matrix::new(input.view(), rows, columns)?, output.view_mut())?;
+    ops::row_sum(
+        device,
+        &Matrix::new(input.view(), rows, columns)?,
+        output.view_mut(),
+    )?;
     for (row, got) in output.download()?.into_iter().enumerate() {
         let sum: f32 = values[row * columns..][..columns].iter().sum();
         if got != sum {
@@ -98,7 +102,10 @@ fn product(
     let halves = |values: &[f32]| values.iter().map(|&v| f16::from_f32(v)).collect::<Vec<_>>();
     let a_buffer = device.upload(&halves(&a))?;
     let b_buffer = device.upload(&halves(&b))?;
-    let (a_view, b_view) = (Matrix::new(a_buffer.view(), m, k)?, Matrix::new(b_buffer.view(), n, k)?);
+    let (a_view, b_view) = (
+        Matrix::new(a_buffer.view(), m, k)?,
+        Matrix::new(b_buffer.view(), n, k)?,
+    );
     let c_stride = n.next_multiple_of(8);
     let got: Vec<f32> = if wgmma {
         let mut c = device.poisoned::<f16>(m * c_stride)?;

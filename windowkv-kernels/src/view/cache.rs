@@ -114,7 +114,12 @@ impl<'a> CacheLayout<'a> {
     }
 
     /// Checks that keys and values of `len` elements hold it, and that it lies on the device.
-    pub(crate) fn check(&self, name: &'static str, device: &Device, len: usize) -> Result<(), Error> {
+    pub(crate) fn check(
+        &self,
+        name: &'static str,
+        device: &Device,
+        len: usize,
+    ) -> Result<(), Error> {
         let (outer, tokens) = match self.pages {
             Some(pages) => {
                 pages.table.on(name, device)?;

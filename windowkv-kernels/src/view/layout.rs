@@ -88,7 +88,11 @@ pub(crate) fn check(
     let extent = dims.iter().try_fold(inner, |end, &(size, stride)| {
         size.saturating_sub(1).checked_mul(stride)?.checked_add(end)
     });
-    let end = if empty { Some(offset) } else { extent.and_then(|e| e.checked_add(offset)) };
+    let end = if empty {
+        Some(offset)
+    } else {
+        extent.and_then(|e| e.checked_add(offset))
+    };
     // An i64 of the C ABI holds every stride that fits the memory; unused ones of an axis of one are let off.
     if end.is_none_or(|end| end > len) {
         return Err(Error::Shape(format!(
@@ -96,8 +100,14 @@ pub(crate) fn check(
             describe()
         )));
     }
-    if dims.iter().any(|&(_, stride)| i64::try_from(stride).is_err()) {
-        return Err(Error::Shape(format!("{}: a stride is over 2^63", describe())));
+    if dims
+        .iter()
+        .any(|&(_, stride)| i64::try_from(stride).is_err())
+    {
+        return Err(Error::Shape(format!(
+            "{}: a stride is over 2^63",
+            describe()
+        )));
     }
     if exclusive && !empty {
         let mut axes: Vec<(usize, usize)> = dims.iter().copied().filter(|d| d.0 > 1).collect();

@@ -69,8 +69,16 @@ impl<'a> Sequences<'a> {
     ) -> Result<(), Error> {
         if let Some(cu_seqlens) = self.cu_seqlens {
             cu_seqlens.on(name, device)?;
-            Error::same(&format!("{name}: the length of cu_seqlens"), cu_seqlens.len(), batch + 1)?;
-            Error::same(&format!("{name}: the batch of a ragged tensor"), tensor_batch, 1)?;
+            Error::same(
+                &format!("{name}: the length of cu_seqlens"),
+                cu_seqlens.len(),
+                batch + 1,
+            )?;
+            Error::same(
+                &format!("{name}: the batch of a ragged tensor"),
+                tensor_batch,
+                1,
+            )?;
         } else {
             Error::same(&format!("{name}: the batch"), tensor_batch, batch)?;
             if self.max_seqlen > tokens {
@@ -82,7 +90,11 @@ impl<'a> Sequences<'a> {
         }
         if let Some(seqlens) = self.seqlens {
             seqlens.on(name, device)?;
-            Error::same(&format!("{name}: the length of seqlens"), seqlens.len(), batch)?;
+            Error::same(
+                &format!("{name}: the length of seqlens"),
+                seqlens.len(),
+                batch,
+            )?;
         }
         Error::int32(&format!("{name}: max_seqlen"), self.max_seqlen)?;
         Error::int32(&format!("{name}: the number of tokens"), tokens)?;

@@ -126,11 +126,7 @@ impl<'a, T: Element> TensorMut<'a, T> {
 
     pub(crate) fn raw(&mut self) -> ffi::wkv_tensor {
         ffi::wkv_tensor {
-            data: self
-                .memory
-                .as_mut_ptr()
-                .wrapping_add(self.offset)
-                .cast(),
+            data: self.memory.as_mut_ptr().wrapping_add(self.offset).cast(),
             strides: raw_strides(self.strides),
         }
     }
