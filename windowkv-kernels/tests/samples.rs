@@ -332,20 +332,11 @@ fn wrong_parameters_are_named() {
         ops::mma_product(&device, &shifted, &shifted, &mut out),
         "16-byte aligned",
     );
-    assert!(matches!(Matrix::new(a.view(), 9, 8), Err(Error::Shape(_))));
-    assert!(matches!(
-        Matrix::strided(a.view(), 2, 8, 4, 0),
-        Err(Error::Shape(_))
-    ));
-    assert!(matches!(
-        Matrix::strided(a.view(), usize::MAX, 8, usize::MAX, 0),
-        Err(Error::Shape(_))
-    ));
     let mut sums = device.poisoned::<f32>(3).expect("memory");
     let input = device.upload(&[1.0_f32; 8]).expect("memory");
     let rows = Matrix::new(input.view(), 2, 4).expect("it fits");
     refused(
         ops::row_sum(&device, &rows, sums.view_mut()),
-        "3 outputs for 2 rows",
+        "the length of output is 3, expected 2",
     );
 }
