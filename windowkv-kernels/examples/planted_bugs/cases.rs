@@ -29,7 +29,7 @@ pub(crate) fn open(path: &str) -> Device {
         assert!(!kernels.is_null() && !testing.is_null());
         let kernels: extern "C" fn() -> &'static ffi::wkv_kernels = std::mem::transmute(kernels);
         let testing: extern "C" fn() -> &'static ffi::wkv_testing = std::mem::transmute(testing);
-        Device::from_tables("library", kernels(), testing()).expect("this version's tables")
+        Device::from_library("library", kernels(), testing()).expect("this version's tables")
     }
 }
 
