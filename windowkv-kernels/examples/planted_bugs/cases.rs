@@ -29,7 +29,7 @@ pub(crate) fn open(path: &str) -> Device {
         assert!(!kernels.is_null() && !testing.is_null());
         let kernels: extern "C" fn() -> &'static ffi::wkv_kernels = std::mem::transmute(kernels);
         let testing: extern "C" fn() -> &'static ffi::wkv_testing = std::mem::transmute(testing);
-        Device::from_tables("library", kernels(), testing()).expect("this version's tables")
+        Device::from_library("library", kernels(), testing()).expect("this version's tables")
     }
 }
 
@@ -75,7 +75,11 @@ fn row_sum(device: &Device, rows: usize, columns: usize) -> Result<Option<String
     let values = numbers(rows * columns, 1);
     let input = device.upload(&values)?;
     let mut output = device.poisoned(rows)?;
-    ops::row_sum(device, &Matrix::new(&input, rows, columns)?, &mut output)?;
+    ops::row_sum(
+        device,
+        &Matrix::new(input.view(), rows, columns)?,
+        output.view_mut(),
+    )?;
     for (row, got) in output.download()?.into_iter().enumerate() {
         let sum: f32 = values[row * columns..][..columns].iter().sum();
         if got != sum {
@@ -98,16 +102,19 @@ fn product(
     let halves = |values: &[f32]| values.iter().map(|&v| f16::from_f32(v)).collect::<Vec<_>>();
     let a_buffer = device.upload(&halves(&a))?;
     let b_buffer = device.upload(&halves(&b))?;
-    let (a_view, b_view) = (Matrix::new(&a_buffer, m, k)?, Matrix::new(&b_buffer, n, k)?);
+    let (a_view, b_view) = (
+        Matrix::new(a_buffer.view(), m, k)?,
+        Matrix::new(b_buffer.view(), n, k)?,
+    );
     let c_stride = n.next_multiple_of(8);
     let got: Vec<f32> = if wgmma {
         let mut c = device.poisoned::<f16>(m * c_stride)?;
-        let mut view = MatrixMut::strided(&mut c, m, n, c_stride, 0)?;
+        let mut view = MatrixMut::strided(c.view_mut(), m, n, c_stride, 0)?;
         ops::wgmma_product(device, &a_view, &b_view, &mut view)?;
         c.download()?.into_iter().map(f16::to_f32).collect()
     } else {
         let mut c = device.poisoned::<f32>(m * c_stride)?;
-        let mut view = MatrixMut::strided(&mut c, m, n, c_stride, 0)?;
+        let mut view = MatrixMut::strided(c.view_mut(), m, n, c_stride, 0)?;
         ops::mma_product(device, &a_view, &b_view, &mut view)?;
         c.download()?
     };
