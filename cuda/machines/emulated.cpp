@@ -51,6 +51,7 @@ uint64_t switches() { return windowkv::simt::last_statistics().switches; }
 
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
+    .prefill = wkv_emulated_prefill,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),
