@@ -81,6 +81,9 @@ uint64_t switches() { return 0; }
 
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
+    .score = wkv_cuda_score,
+    .select = wkv_cuda_select,
+    .score_workspace_size = wkv_score_workspace_size,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),

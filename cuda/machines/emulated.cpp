@@ -51,6 +51,9 @@ uint64_t switches() { return windowkv::simt::last_statistics().switches; }
 
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
+    .score = wkv_emulated_score,
+    .select = wkv_emulated_select,
+    .score_workspace_size = wkv_score_workspace_size,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),
