@@ -62,6 +62,18 @@ pub(crate) fn object_of(source: &Path, root: &Path, folder: &Path) -> PathBuf {
     ))
 }
 
+/// The files that an object was made from, its source among them.
+#[allow(dead_code)] // For the planted bugs.
+pub(crate) fn made_from(object: &Path) -> Result<Vec<PathBuf>, String> {
+    let list = with_suffix(object, ".d");
+    let rule =
+        std::fs::read_to_string(&list).map_err(|error| format!("{}: {error}", list.display()))?;
+    Ok(prerequisites(&rule)
+        .into_iter()
+        .map(PathBuf::from)
+        .collect())
+}
+
 /// What `<compiler> --version` prints.
 pub(crate) fn version_of(compiler: &Path) -> Result<String, String> {
     let output = Command::new(compiler)

@@ -1,7 +1,6 @@
 //! Working with cudarc: its streams run the kernels, its memory is used where it lies.
 //!
 //! ```no_run
-//! use cudarc::driver::CudaContext;
 //! use windowkv_kernels::{Device, Matrix, ops};
 //!
 //! let stream = windowkv_kernels::cuda::context(0)?.new_stream().unwrap();
@@ -19,6 +18,7 @@
 
 use std::sync::Arc;
 
+pub use cudarc;
 use cudarc::driver::{CudaContext, CudaStream, DevicePtr, DevicePtrMut, DriverError, SyncOnDrop};
 
 use crate::device::{Device, Place};
