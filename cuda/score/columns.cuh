@@ -159,6 +159,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
   // k_smem = k_gmem[j : j + 32], of this warp by this warp; columns that are not scored are 0.
   const auto load_k = [&](int tile) {
     const int first = tile * kTileColumns + warp_idx * kWarpColumns;
+#pragma unroll 1
     for (int i = lane_idx; i < kWarpColumns * kPieces; i += 32) {
       const int column = first + i / kPieces;
       const bool inside = column < visibility.columns;
@@ -170,6 +171,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
   // q_smem[place : place + count] = q_gmem[row : row + count, head], and their lse; rows past the
   // last are 0.
   const auto load_rows = [&](int place, int head, int row, int count) {
+#pragma unroll 1
     for (int i = threadIdx.x; i < count * kPieces; i += kThreads) {
       const int of_head = row + i / kPieces;
       const bool inside = of_head < rows;
@@ -179,6 +181,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
       ptx::cp_async<16>(piece<kHeadDim>(smem.q, place + i / kPieces, i % kPieces * 8), source,
                         inside ? 16 : 0);
     }
+#pragma unroll 1
     for (int i = threadIdx.x; i < count; i += kThreads) {
       const bool inside = row + i < rows;
       const float* source = lse_gmem + head * params.lse.head_stride + (inside ? row + i : 0);
