@@ -83,6 +83,7 @@ constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
     .score = wkv_cuda_score,
     .select = wkv_cuda_select,
+    .gather = wkv_cuda_gather,
     .score_workspace_size = wkv_score_workspace_size,
 };
 constexpr wkv_testing kTesting = {

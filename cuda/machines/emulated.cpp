@@ -53,6 +53,7 @@ constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
     .score = wkv_emulated_score,
     .select = wkv_emulated_select,
+    .gather = wkv_emulated_gather,
     .score_workspace_size = wkv_score_workspace_size,
 };
 constexpr wkv_testing kTesting = {

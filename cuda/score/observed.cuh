@@ -15,7 +15,7 @@ struct Observed {
   int window_len;   // at least 1 where there are columns
   int top_tokens;   // in [1, window_len]
   int num_windows;  // the last may be shorter
-  bool in_range;    // no number was one that nothing can be meant by
+  bool in_range;    // nothing was clamped that means something else now
 };
 
 WKV_FN Observed observe(const wkv_score_params& params, int batch_idx) {
@@ -24,7 +24,9 @@ WKV_FN Observed observe(const wkv_score_params& params, int batch_idx) {
   observed.q = sequence_of(params.sequences_q, batch_idx);
   observed.kv = sequence_of(params.sequences_kv, batch_idx);
   observed.in_range = given.query_len >= 0 && given.suffix_len >= 0 && given.window_len >= 0 &&
-                      (given.top_tokens >= 1 || given.window_len == 0);
+                      (given.top_tokens >= 1 || given.window_len == 0) &&
+                      !sequence_clamped(params.sequences_q, observed.q, batch_idx) &&
+                      !sequence_clamped(params.sequences_kv, observed.kv, batch_idx);
   if (given.window_len <= 0) return observed;
 
   const int64_t suffix_len = clamp(given.suffix_len, 0, observed.kv.seqlen);

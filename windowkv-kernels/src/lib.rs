@@ -27,6 +27,7 @@ mod element;
 mod error;
 #[doc(hidden)]
 pub mod ffi;
+mod flags;
 mod observation;
 pub mod ops;
 #[doc(hidden)]
@@ -37,6 +38,7 @@ pub use buffer::Buffer;
 pub use device::{Device, Place, Schedule};
 pub use element::{Element, Float, HalfPrecision};
 pub use error::Error;
+pub use flags::Flags;
 pub use observation::Observation;
 pub use view::{
     CacheLayout, CacheMut, Matrix, MatrixMut, Pages, RowsF32, RowsF32Mut, Sequences, Shape, Slice,

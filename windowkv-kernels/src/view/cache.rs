@@ -108,6 +108,11 @@ impl<'a> CacheLayout<'a> {
         self.head_dim
     }
 
+    /// Strides; `batch` is from one page to the next in a paged cache.
+    pub fn strides(&self) -> Strides {
+        self.strides
+    }
+
     /// Elements that one layer's keys (or values) take, without gaps: what to allocate.
     pub fn tokens_outermost(shape: [usize; 4]) -> Strides {
         Shape::new(shape).tokens_outermost()

@@ -17,3 +17,4 @@ pub use slice::{Slice, SliceMut};
 pub use tensor::{Tensor, TensorMut};
 
 pub(crate) use rows::no_rows;
+pub(crate) use tensor::raw_strides;
