@@ -52,7 +52,10 @@ uint64_t switches() { return windowkv::simt::last_statistics().switches; }
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
     .prefill = wkv_emulated_prefill,
+    .score = wkv_emulated_score,
+    .select = wkv_emulated_select,
     .gather = wkv_emulated_gather,
+    .score_workspace_size = wkv_score_workspace_size,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),
