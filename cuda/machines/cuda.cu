@@ -82,6 +82,9 @@ uint64_t switches() { return 0; }
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
     .prefill = wkv_cuda_prefill,
+    .decode = wkv_cuda_decode,
+    .advance = wkv_cuda_advance,
+    .decode_workspace_size = wkv_decode_workspace_size,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),

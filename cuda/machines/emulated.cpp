@@ -52,6 +52,9 @@ uint64_t switches() { return windowkv::simt::last_statistics().switches; }
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
     .prefill = wkv_emulated_prefill,
+    .decode = wkv_emulated_decode,
+    .advance = wkv_emulated_advance,
+    .decode_workspace_size = wkv_decode_workspace_size,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),

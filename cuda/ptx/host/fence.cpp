@@ -13,6 +13,16 @@ void publish_mbarriers() {
 
 }  // namespace
 
+// The emulated GPU's memory is sequentially consistent for ordinary accesses. ThreadSanitizer knows
+// no fences: it is told that what was before each comes before what follows the next ones, whatever
+// atomic operation lies between.
+void fence_gpu() {
+  static char order;
+  simt::checks::annotate_acquire(&order);
+  simt::checks::annotate_release(&order);
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 void fence_proxy_async(Where) {
   publish_mbarriers();
   if constexpr (simt::checks::kShadow) {
