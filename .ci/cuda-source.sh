@@ -23,4 +23,11 @@ if [ -n "$found" ]; then
     printf 'conditional compilation outside cuda/ptx/machine.h:\n%s\n' "$found"
     status=1
 fi
+# A launcher allocates nothing, waits for nothing and reads nothing back, so that it can be captured in a graph.
+found=$(grep -rnE '\bcuda(Malloc|Free|Memcpy|Memset|[A-Za-z]*Synchronize|EventQuery|StreamQuery)|\bnew\b|\bmalloc\b' \
+    cuda --include='*.cuh' --include='launch*.cu' | grep -vE '^[^:]*:[0-9]+: *//' || true)
+if [ -n "$found" ]; then
+    printf 'allocation, copy or synchronisation in a launcher:\n%s\n' "$found"
+    status=1
+fi
 exit $status

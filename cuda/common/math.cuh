@@ -28,4 +28,7 @@ WKV_BOTH T ceil_div(T a, T b) {
   return (a + b - 1) / b;
 }
 
+// How many bits are set: popc.b32 on a GPU.
+WKV_FN int count_bits(uint32_t word) { return __builtin_popcount(word); }
+
 }  // namespace windowkv::inline WKV_MACHINE

@@ -45,4 +45,16 @@ WKV_FN int64_t sequence_offset(const wkv_sequences& sequences, const Sequence& s
   return sequences.cu_seqlens != nullptr ? sequence.first : batch_idx * rows.batch_stride;
 }
 
+// Whether what device memory says of the sequence had to be clamped.
+WKV_FN bool sequence_clamped(const wkv_sequences& sequences, const Sequence& sequence,
+                             int batch_idx) {
+  if (sequences.cu_seqlens != nullptr) {
+    const int64_t first = sequences.cu_seqlens[batch_idx];
+    const int64_t end = sequences.cu_seqlens[batch_idx + 1];
+    if (first != sequence.first || end < first || end > sequences.num_tokens) return true;
+    if (sequences.seqlens == nullptr) return end - first != sequence.seqlen;
+  }
+  return sequences.seqlens != nullptr && sequences.seqlens[batch_idx] != sequence.seqlen;
+}
+
 }  // namespace windowkv::inline WKV_MACHINE

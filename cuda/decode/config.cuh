@@ -110,6 +110,13 @@ inline wkv_status check_sizes(const wkv_decode_params* params) {
   return check.status();
 }
 
+inline wkv_status check_workspace_size(const wkv_decode_params* params, const size_t* bytes) {
+  if (const wkv_status status = check_sizes(params); status != WKV_OK) return status;
+  Check check("decode_workspace_size");
+  check.pointer("bytes", bytes, alignof(size_t), true);
+  return check.status();
+}
+
 inline wkv_status check(const wkv_decode_params* params) {
   if (const wkv_status status = check_sizes(params); status != WKV_OK) return status;
   Check check("decode");

@@ -39,11 +39,3 @@ extern "C" int wkv_emulated_advance(const wkv_advance_params* params) {
                   .shared_bytes = 0},
                  [&] { decode::advance_kernel(*params); });
 }
-
-extern "C" int wkv_decode_workspace_size(const wkv_decode_params* params, size_t* bytes) {
-  using namespace windowkv;
-  if (const int status = decode::check_sizes(params); status != WKV_OK) return status;
-  if (bytes == nullptr) return set_error(WKV_INVALID_ARGUMENT, "decode: bytes is null");
-  *bytes = decode::workspace_bytes(*params);
-  return WKV_OK;
-}

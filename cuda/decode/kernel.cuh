@@ -30,6 +30,7 @@
 #include "common/head_tile.cuh"
 #include "common/math.cuh"
 #include "common/sequences.cuh"
+#include "common/vector.cuh"
 #include "decode/config.cuh"
 #include "ptx/atomics.h"
 #include "ptx/barrier.h"
@@ -111,14 +112,14 @@ WKV_FN void store_result(const wkv_decode_params& params, const Work& work, int 
                          const Combination& result) {
   const int head = work.first_head + row;
   const float scale = result.sum == 0 ? 0 : 1 / result.sum;
-  Vector16 words;
+  Vector result_vector;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    words.words[i] = ptx::pack<T>(result.o.x[2 * i] * scale, result.o.x[2 * i + 1] * scale);
+    result_vector.words[i] = ptx::pack<T>(result.o.x[2 * i] * scale, result.o.x[2 * i + 1] * scale);
   }
   T* o_gmem = static_cast<T*>(params.o.data) + work.batch_idx * params.o.strides.batch +
               head * params.o.strides.head + piece * kPiece;
-  *reinterpret_cast<Vector16*>(o_gmem) = words;
+  store_vector(o_gmem, result_vector);
   if (params.lse != nullptr && piece == 0) {
     params.lse[int64_t{work.batch_idx} * params.num_heads_q + head] =
         result.sum == 0 ? -kInfinity : fmaf(result.max, kLn2, logf(result.sum));
@@ -133,8 +134,8 @@ WKV_FN void append(const wkv_decode_params& params, const Work& work, unsigned l
   }
   if (!work.appends) return;
   const bool fits = work.cached < params.cache.capacity;
-  const int64_t offset = fits ? cache_offset(params.cache, work.batch_idx, work.cached) : -1;
-  if (!fits || offset < 0) {
+  const int64_t offset = fits ? cache_offset(params.cache, work.batch_idx, work.cached) : kNoPage;
+  if (offset == kNoPage) {
     if (lane_idx == 0) raise_flag(params.flags, fits ? WKV_FLAG_RANGE : WKV_FLAG_CAPACITY);
     return;
   }
@@ -148,7 +149,7 @@ WKV_FN void append(const wkv_decode_params& params, const Work& work, unsigned l
                   work.head_kv * source.strides.head + column;
   T* to = static_cast<T*>(is_v ? params.v_cache : params.k_cache) + offset +
           work.head_kv * params.cache.strides.head + column;
-  *reinterpret_cast<Vector16*>(to) = *reinterpret_cast<const Vector16*>(from);
+  store_vector(to, load_vector(from));
 }
 
 // k_smem, v_smem = the 16 keys and values from token `first` on; zeros past the last one, where 0 x
@@ -168,10 +169,10 @@ WKV_FN void load_tile(const wkv_decode_params& params, const Work& work, T* k_sm
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
     const int64_t token = first + first_row + pass * Loader::kRows;
-    offsets[pass] = -1;
+    offsets[pass] = kNoPage;
     if (token < work.cached) {
       offsets[pass] = cache_offset(params.cache, work.batch_idx, token);
-      if (offsets[pass] < 0) raise_flag(params.flags, WKV_FLAG_RANGE);
+      if (offsets[pass] == kNoPage) raise_flag(params.flags, WKV_FLAG_RANGE);
     }
   }
 #pragma unroll
@@ -182,7 +183,7 @@ WKV_FN void load_tile(const wkv_decode_params& params, const Work& work, T* k_sm
     for (int pass = 0; pass < kPasses; ++pass) {
       const unsigned row = first_row + pass * Loader::kRows;
       const bool is_new = work.appends && first + row == work.cached;
-      const bool inside = is_new || offsets[pass] >= 0;
+      const bool inside = is_new || offsets[pass] != kNoPage;
       const T* row_gmem =
           is_new ? new_row(is_v ? params.v_new : params.k_new) : cache_gmem + offsets[pass];
 #pragma unroll

@@ -173,7 +173,7 @@ typedef struct wkv_cache_layout {
   int32_t page_len;  /* tokens of a page, a power of two */
   int32_t num_pages; /* pages that there are */
   int64_t capacity;  /* tokens that one sequence has room for; with pages, at most page_table_stride
-                        * page_len */
+                      * page_len */
 } wkv_cache_layout;
 
 /* One layer's keys and values, before and after. A destination may be its own source: then it is

@@ -82,8 +82,12 @@ uint64_t switches() { return 0; }
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
     .prefill = wkv_cuda_prefill,
+    .score = wkv_cuda_score,
+    .select = wkv_cuda_select,
+    .gather = wkv_cuda_gather,
     .decode = wkv_cuda_decode,
     .advance = wkv_cuda_advance,
+    .score_workspace_size = wkv_score_workspace_size,
     .decode_workspace_size = wkv_decode_workspace_size,
 };
 constexpr wkv_testing kTesting = {

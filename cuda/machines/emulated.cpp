@@ -52,8 +52,12 @@ uint64_t switches() { return windowkv::simt::last_statistics().switches; }
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
     .prefill = wkv_emulated_prefill,
+    .score = wkv_emulated_score,
+    .select = wkv_emulated_select,
+    .gather = wkv_emulated_gather,
     .decode = wkv_emulated_decode,
     .advance = wkv_emulated_advance,
+    .score_workspace_size = wkv_score_workspace_size,
     .decode_workspace_size = wkv_decode_workspace_size,
 };
 constexpr wkv_testing kTesting = {

@@ -25,6 +25,7 @@
 #include "common/head_tile.cuh"
 #include "common/math.cuh"
 #include "common/sequences.cuh"
+#include "common/vector.cuh"
 #include "prefill/config.cuh"
 #include "ptx/barrier.h"
 #include "ptx/cp_async.h"
@@ -152,8 +153,8 @@ WKV_FN void store(const wkv_prefill_params& params, T* o_smem, const float (&o)[
 #pragma unroll
     for (int i = 0; i < Loader::kPieces; i += Loader::kLanes) {
       const unsigned piece = first_piece + i;
-      *reinterpret_cast<Vector16*>(row_gmem + piece * kPiece) =
-          *reinterpret_cast<const Vector16*>(o_smem + piece_index<kHeadDim>(smem_row, piece));
+      store_vector(row_gmem + piece * kPiece,
+                   load_vector(o_smem + piece_index<kHeadDim>(smem_row, piece)));
     }
   }
 }

@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod golden;
+pub mod kernels;
 pub mod model;
 pub mod random;
 pub mod schedule;

@@ -35,12 +35,12 @@ fn main() -> Result<(), Error> {
 
     let size = 512;
     let a = device.upload(&vec![f16::ONE; size * size])?;
-    let matrix = Matrix::new(&a, size, size)?;
+    let matrix = Matrix::new(a.view(), size, size)?;
     for workers in [1, 0] {
         device.set_schedule(Schedule { seed: 1, workers });
         let mut c = device.poisoned::<f32>(size * size)?;
         let seconds = best(|| {
-            let mut view = MatrixMut::new(&mut c, size, size)?;
+            let mut view = MatrixMut::new(c.view_mut(), size, size)?;
             ops::mma_product(&device, &matrix, &matrix, &mut view)
         })?;
         let instructions = (size / 16 * (size / 8) * (size / 16)) as f64;
@@ -53,7 +53,7 @@ fn main() -> Result<(), Error> {
         );
         let mut c = device.poisoned::<f16>(size * size)?;
         let seconds = best(|| {
-            let mut view = MatrixMut::new(&mut c, size, size)?;
+            let mut view = MatrixMut::new(c.view_mut(), size, size)?;
             ops::wgmma_product(&device, &matrix, &matrix, &mut view)
         })?;
         println!("wgmma product {size} x {size} x {size} on {used} cores: {seconds:.3} s");

@@ -1,20 +1,49 @@
-//! Devices, their memory, and views of it.
+//! Devices: where kernels run, and in which order.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::marker::PhantomData;
-
-use half::{bf16, f16};
+use std::fmt;
 
 use crate::error::Error;
 use crate::ffi;
 
-/// A machine that runs the kernels: the emulated GPU or a real one.
-#[derive(Clone, Copy)]
+/// A machine that runs the kernels, and the stream on which it runs them: the emulated GPU, or a GPU.
+///
+/// Kernels of one `Device` run in the order of the calls. On a GPU a call returns before its kernel has
+/// run; [`Buffer::download`](crate::Buffer::download) waits for it.
+#[derive(Clone)]
 pub struct Device {
     kernels: &'static ffi::wkv_kernels,
     testing: &'static ffi::wkv_testing,
-    name: &'static str,
+    place: Place,
     capability: u32,
+    #[cfg(feature = "cuda")]
+    pub(crate) stream_owner: Option<std::sync::Arc<cudarc::driver::CudaStream>>,
+}
+
+/// Where memory lies and in which order it is used: a machine, the number of its GPU, and a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub(crate) machine: &'static str,
+    pub(crate) ordinal: usize,
+    /// A `cudaStream_t`; 0 is the default stream.
+    pub(crate) stream: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.machine, self.ordinal)?;
+        if self.stream == 0 {
+            Ok(())
+        } else {
+            write!(f, " (stream {:#x})", self.stream)
+        }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// How the emulated GPU runs what the calling thread launches next. A real GPU takes no notice.
@@ -27,10 +56,10 @@ pub struct Schedule {
     pub workers: u32,
 }
 
-impl std::fmt::Debug for Device {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Device")
-            .field("name", &self.name)
+            .field("place", &self.place)
             .field("capability", &self.capability)
             .finish()
     }
@@ -45,24 +74,36 @@ impl Device {
         Device {
             kernels,
             testing,
-            name: "emulated",
+            place: Place {
+                machine: "emulated",
+                ordinal: 0,
+                stream: 0,
+            },
             capability: 90,
+            #[cfg(feature = "cuda")]
+            stream_owner: None,
         }
     }
 
-    /// The CUDA device that is current for the calling thread.
+    /// GPU `ordinal`, on the default stream.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] without a device or with too old a driver, [`Error::Device`] when CUDA fails.
+    /// [`Error::Unsupported`] without a driver or such a GPU, with too old a driver, or when this build has no
+    /// code for the GPU; [`Error::Device`] when CUDA fails. Each says what to do.
     #[cfg(feature = "cuda")]
-    pub fn cuda() -> Result<Device, Error> {
+    pub fn cuda(ordinal: usize) -> Result<Device, Error> {
         // SAFETY: as in `emulated`.
         let (kernels, testing) = unsafe { (&*ffi::wkv_cuda_kernels(), &*ffi::wkv_cuda_testing()) };
+        let place = Place {
+            machine: "cuda",
+            ordinal,
+            stream: 0,
+        };
         // SAFETY: the tables are static and match the headers.
-        unsafe { Device::from_tables("cuda", kernels, testing) }
+        unsafe { Device::from_tables(place, kernels, testing) }
     }
 
-    /// A device from another library's tables.
+    /// A device from another library's tables, on its GPU 0.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when the tables are those of another version, and what opening the device
@@ -70,8 +111,24 @@ impl Device {
     ///
     /// # Safety
     /// The tables must be those of a library built from this version of `cuda/`, which stays loaded.
-    pub unsafe fn from_tables(
+    pub unsafe fn from_library(
         name: &'static str,
+        kernels: &'static ffi::wkv_kernels,
+        testing: &'static ffi::wkv_testing,
+    ) -> Result<Device, Error> {
+        let place = Place {
+            machine: name,
+            ordinal: 0,
+            stream: 0,
+        };
+        // SAFETY: as the caller promises.
+        unsafe { Device::from_tables(place, kernels, testing) }
+    }
+
+    /// # Safety
+    /// As [`Device::from_library`].
+    unsafe fn from_tables(
+        place: Place,
         kernels: &'static ffi::wkv_kernels,
         testing: &'static ffi::wkv_testing,
     ) -> Result<Device, Error> {
@@ -79,35 +136,44 @@ impl Device {
             || testing.struct_size != size_of::<ffi::wkv_testing>()
         {
             return Err(Error::Unsupported(format!(
-                "the tables of {name} are those of another version"
+                "the tables of {} are those of another version: build library and program from one checkout",
+                place.machine
             )));
         }
         let mut device = Device {
             kernels,
             testing,
-            name,
+            place,
             capability: 0,
+            #[cfg(feature = "cuda")]
+            stream_owner: None,
         };
         let mut capability: c_int = 0;
         let open = entry(testing.open, "open")?;
+        let ordinal = Error::int32("the GPU's number", place.ordinal)?;
         // SAFETY: `capability` lives across the call.
-        device.check(unsafe { open(&mut capability) })?;
+        device.check(unsafe { open(ordinal, &mut capability) })?;
         device.capability = capability as u32;
         Ok(device)
     }
 
-    /// Every device at hand: the emulated GPU and, with the feature `cuda` and a GPU, the real one.
+    /// Every device at hand: the emulated GPU and, with the feature `cuda` and a GPU, GPU 0.
     pub fn all() -> Vec<Device> {
         #[cfg_attr(not(feature = "cuda"), allow(unused_mut))]
         let mut devices = vec![Device::emulated()];
         #[cfg(feature = "cuda")]
-        devices.extend(Device::cuda());
+        devices.extend(Device::cuda(0));
         devices
     }
 
     /// `emulated` or `cuda`.
     pub fn name(&self) -> &'static str {
-        self.name
+        self.place.machine
+    }
+
+    /// Where its kernels run.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// Ten times the major plus the minor compute capability: 90 for a Hopper.
@@ -131,43 +197,34 @@ impl Device {
             .map_or(0, |switches| unsafe { switches() })
     }
 
-    /// Device memory with a copy of `values`.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::Device`].
-    pub fn upload<T: Element>(&self, values: &[T]) -> Result<Buffer<T>, Error> {
-        let mut buffer = self.poisoned(values.len())?;
-        buffer.write(values)?;
-        Ok(buffer)
+    /// The stream as the C ABI takes it.
+    pub(crate) fn stream(&self) -> *mut c_void {
+        std::ptr::without_provenance_mut(self.place.stream)
     }
 
-    /// Device memory filled with 0xff: NaN in every floating-point format, so that what a kernel forgets to
-    /// write is seen.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`], [`Error::Device`].
-    pub fn poisoned<T: Element>(&self, len: usize) -> Result<Buffer<T>, Error> {
-        let bytes = len.checked_mul(size_of::<T>()).ok_or_else(|| {
-            Error::OutOfMemory(format!("{len} elements overflow the address space"))
-        })?;
-        let mut memory = std::ptr::null_mut();
-        let allocate = entry(self.testing.allocate, "allocate")?;
-        // SAFETY: `memory` lives across the call.
-        self.check(unsafe { allocate(&mut memory, bytes) })?;
-        Ok(Buffer {
-            memory,
-            len,
-            device: *self,
-            element: PhantomData,
-        })
+    /// The table of kernels, with this device current for the calling thread.
+    pub(crate) fn kernels(&self) -> Result<&'static ffi::wkv_kernels, Error> {
+        self.bind()?;
+        Ok(self.kernels)
     }
 
-    pub(crate) fn kernels(&self) -> &'static ffi::wkv_kernels {
-        self.kernels
+    pub(crate) fn testing(&self) -> Result<&'static ffi::wkv_testing, Error> {
+        self.bind()?;
+        Ok(self.testing)
     }
 
-    pub(crate) fn testing(&self) -> &'static ffi::wkv_testing {
-        self.testing
+    fn bind(&self) -> Result<(), Error> {
+        let bind = entry(self.testing.bind, "bind")?;
+        let ordinal = Error::int32("the GPU's number", self.place.ordinal)?;
+        // SAFETY: the function takes any number.
+        self.check(unsafe { bind(ordinal) })
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_stream(mut self, stream: std::sync::Arc<cudarc::driver::CudaStream>) -> Self {
+        self.place.stream = stream.cu_stream().addr();
+        self.stream_owner = Some(stream);
+        self
     }
 
     pub(crate) fn check(&self, status: c_int) -> Result<(), Error> {
@@ -184,257 +241,4 @@ impl Device {
 /// A function of a table, which a library may lack.
 pub(crate) fn entry<F>(function: Option<F>, name: &str) -> Result<F, Error> {
     function.ok_or_else(|| Error::Unsupported(format!("the library has no function {name}")))
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-/// A type of numbers in device memory: any bits are a value of it.
-pub trait Element: Copy + Default + sealed::Sealed {}
-
-/// A half-precision type of the tensor cores.
-pub trait HalfPrecision: Element {
-    /// How the C ABI names it.
-    #[doc(hidden)]
-    const DTYPE: ffi::wkv_dtype;
-}
-
-macro_rules! elements {
-    ($($type:ty),*) => {$(
-        impl sealed::Sealed for $type {}
-        impl Element for $type {}
-    )*};
-}
-elements!(u8, u16, u32, u64, i32, f32, f16, bf16);
-
-impl HalfPrecision for f16 {
-    const DTYPE: ffi::wkv_dtype = ffi::wkv_dtype_WKV_F16;
-}
-impl HalfPrecision for bf16 {
-    const DTYPE: ffi::wkv_dtype = ffi::wkv_dtype_WKV_BF16;
-}
-
-/// Memory of a device, freed when dropped.
-#[derive(Debug)]
-pub struct Buffer<T: Element> {
-    memory: *mut c_void,
-    len: usize,
-    device: Device,
-    element: PhantomData<T>,
-}
-
-impl<T: Element> Buffer<T> {
-    /// Elements.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Overwrites the buffer.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when the lengths differ, [`Error::Device`].
-    pub fn write(&mut self, values: &[T]) -> Result<(), Error> {
-        if values.len() != self.len {
-            return Err(Error::Shape(format!(
-                "{} values for a buffer of {}",
-                values.len(),
-                self.len
-            )));
-        }
-        let upload = entry(self.device.testing.upload, "upload")?;
-        // SAFETY: both sides hold size_of_val(values) bytes.
-        self.device
-            .check(unsafe { upload(self.memory, values.as_ptr().cast(), size_of_val(values)) })
-    }
-
-    /// A copy of the contents, after all kernels launched before.
-    ///
-    /// # Errors
-    /// [`Error::Device`], also for an earlier kernel that failed.
-    pub fn download(&self) -> Result<Vec<T>, Error> {
-        let mut values = vec![T::default(); self.len];
-        let download = entry(self.device.testing.download, "download")?;
-        // SAFETY: both sides hold size_of_val(values) bytes, and any bits are a T.
-        self.device.check(unsafe {
-            download(
-                values.as_mut_ptr().cast(),
-                self.memory,
-                size_of_val(values.as_slice()),
-            )
-        })?;
-        Ok(values)
-    }
-
-    pub(crate) fn as_ptr(&self) -> *const c_void {
-        self.memory
-    }
-
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut c_void {
-        self.memory
-    }
-}
-
-impl<T: Element> Drop for Buffer<T> {
-    fn drop(&mut self) {
-        if let Some(release) = self.device.testing.release {
-            // SAFETY: the memory came from this device's `allocate` and is released once. A failure here
-            // was reported by an earlier call.
-            unsafe { release(self.memory) };
-        }
-    }
-}
-
-/// Rows of a buffer: element (r, c) is at `offset + r * stride + c`.
-#[derive(Clone, Copy, Debug)]
-pub struct Matrix<'a, T: Element> {
-    buffer: &'a Buffer<T>,
-    layout: Layout,
-}
-
-/// The same, to be written.
-#[derive(Debug)]
-pub struct MatrixMut<'a, T: Element> {
-    buffer: &'a mut Buffer<T>,
-    layout: Layout,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Layout {
-    rows: usize,
-    columns: usize,
-    stride: usize,
-    offset: usize,
-}
-
-impl Layout {
-    fn check(self, len: usize) -> Result<Self, Error> {
-        let Layout {
-            rows,
-            columns,
-            stride,
-            offset,
-        } = self;
-        let end = if rows == 0 || columns == 0 {
-            Some(offset)
-        } else {
-            (rows - 1)
-                .checked_mul(stride)
-                .and_then(|start| start.checked_add(columns))
-                .and_then(|end| end.checked_add(offset))
-        };
-        if stride < columns
-            || end.is_none_or(|end| end > len)
-            || rows.max(stride) > i64::MAX as usize
-        {
-            return Err(Error::Shape(format!(
-                "{rows} x {columns} with stride {stride} from element {offset} does not fit a buffer of {len}"
-            )));
-        }
-        Ok(self)
-    }
-}
-
-macro_rules! matrix_methods {
-    () => {
-        /// Rows.
-        pub fn rows(&self) -> usize {
-            self.layout.rows
-        }
-
-        /// Columns.
-        pub fn columns(&self) -> usize {
-            self.layout.columns
-        }
-
-        /// Elements from one row to the next.
-        pub fn stride(&self) -> usize {
-            self.layout.stride
-        }
-    };
-}
-
-impl<'a, T: Element> Matrix<'a, T> {
-    /// Adjacent rows from the buffer's start.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when they do not fit.
-    pub fn new(buffer: &'a Buffer<T>, rows: usize, columns: usize) -> Result<Self, Error> {
-        Self::strided(buffer, rows, columns, columns, 0)
-    }
-
-    /// Rows `stride` elements apart from element `offset` on.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when they do not fit or overlap.
-    pub fn strided(
-        buffer: &'a Buffer<T>,
-        rows: usize,
-        columns: usize,
-        stride: usize,
-        offset: usize,
-    ) -> Result<Self, Error> {
-        let layout = Layout {
-            rows,
-            columns,
-            stride,
-            offset,
-        }
-        .check(buffer.len)?;
-        Ok(Self { buffer, layout })
-    }
-
-    matrix_methods!();
-
-    pub(crate) fn as_ptr(&self) -> *const T {
-        self.buffer
-            .as_ptr()
-            .cast::<T>()
-            .wrapping_add(self.layout.offset)
-    }
-}
-
-impl<'a, T: Element> MatrixMut<'a, T> {
-    /// Adjacent rows from the buffer's start.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when they do not fit.
-    pub fn new(buffer: &'a mut Buffer<T>, rows: usize, columns: usize) -> Result<Self, Error> {
-        Self::strided(buffer, rows, columns, columns, 0)
-    }
-
-    /// Rows `stride` elements apart from element `offset` on.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when they do not fit or overlap.
-    pub fn strided(
-        buffer: &'a mut Buffer<T>,
-        rows: usize,
-        columns: usize,
-        stride: usize,
-        offset: usize,
-    ) -> Result<Self, Error> {
-        let layout = Layout {
-            rows,
-            columns,
-            stride,
-            offset,
-        }
-        .check(buffer.len)?;
-        Ok(Self { buffer, layout })
-    }
-
-    matrix_methods!();
-
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
-        self.buffer
-            .as_mut_ptr()
-            .cast::<T>()
-            .wrapping_add(self.layout.offset)
-    }
 }

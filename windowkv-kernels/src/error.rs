@@ -2,15 +2,29 @@
 
 use std::ffi::c_int;
 
+use crate::device::Place;
 use crate::ffi;
 
 /// Why a kernel did not run, or did not run to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// A tensor's shape, stride or length does not fit what the kernel computes.
+    /// A tensor's shape, stride or length does not fit its memory or what the kernel computes.
     #[error("{0}")]
     Shape(String),
-    /// The launcher refused a parameter.
+    /// A view lies on another device, or belongs to another stream, than the call.
+    #[error(
+        "{name} lies on {found}, the call runs on {expected}: upload it there, or call on its device"
+    )]
+    WrongDevice {
+        /// The parameter.
+        name: &'static str,
+        /// Where its memory is.
+        found: Place,
+        /// Where the kernel was to run.
+        expected: Place,
+    },
+    /// A parameter that no device could serve.
     #[error("{0}")]
     InvalidArgument(String),
     /// This device, driver or build cannot do it.
@@ -55,5 +69,22 @@ impl Error {
                 message,
             },
         })
+    }
+
+    /// [`Error::Shape`] unless `found` is `expected`.
+    pub(crate) fn same(name: &str, found: usize, expected: usize) -> Result<(), Error> {
+        if found == expected {
+            Ok(())
+        } else {
+            Err(Error::Shape(format!(
+                "{name} is {found}, expected {expected}"
+            )))
+        }
+    }
+
+    /// The number as the C ABI holds it, or [`Error::Shape`] with the limit.
+    pub(crate) fn int32(name: &str, value: usize) -> Result<i32, Error> {
+        i32::try_from(value)
+            .map_err(|_| Error::Shape(format!("{name} is {value}, the limit is {}", i32::MAX)))
     }
 }

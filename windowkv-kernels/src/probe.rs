@@ -2,7 +2,9 @@
 
 use std::ffi::CString;
 
-use crate::device::{Buffer, Device, Element, entry};
+use crate::buffer::Buffer;
+use crate::device::{Device, entry};
+use crate::element::Element;
 use crate::error::Error;
 use crate::ffi;
 
@@ -73,6 +75,10 @@ impl Probe {
         input: &Buffer<I>,
         output: &mut Buffer<O>,
     ) -> Result<(), Error> {
+        let mut output = output.view_mut();
+        let input = input.view();
+        input.on("input", device)?;
+        output.on("output", device)?;
         let name = CString::new(self.name.as_str())
             .map_err(|_| Error::InvalidArgument("a probe's name holds no zero byte".into()))?;
         let mut spec = ffi::wkv_tensor_spec {
@@ -104,14 +110,14 @@ impl Probe {
         let params = ffi::wkv_probe_params {
             struct_size: size_of::<ffi::wkv_probe_params>(),
             name: name.as_ptr(),
-            input: input.as_ptr(),
-            output: output.as_mut_ptr(),
+            input: input.as_ptr().cast(),
+            output: output.as_mut_ptr().cast(),
             blocks: self.blocks as i32,
             threads: 0,
             arguments: self.arguments,
             tensor: spec,
         };
-        let function = entry(device.testing().probe, "probe")?;
+        let function = entry(device.testing()?.probe, "probe")?;
         // SAFETY: the buffers and the name live across the call, which on a real GPU is ordered before every
         // later use of the buffers; that a probe stays inside them is for its test to see to.
         device.check(unsafe { function(&params) })

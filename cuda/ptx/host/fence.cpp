@@ -13,13 +13,18 @@ void publish_mbarriers() {
 
 }  // namespace
 
-// The emulated GPU's memory is sequentially consistent for ordinary accesses. ThreadSanitizer knows
-// no fences: it is told that what was before each comes before what follows the next ones, whatever
-// atomic operation lies between.
+// The emulated GPU's memory is sequentially consistent, so only the checks need to know: what came
+// before a fence happens before what follows any later fence.
 void fence_gpu() {
   static char order;
   simt::checks::annotate_acquire(&order);
   simt::checks::annotate_release(&order);
+  if constexpr (simt::checks::kShadow) {
+    simt::Thread& thread = simt::self();
+    thread.gang->fences.acquire(thread.clock);
+    thread.gang->fences.release(thread.clock);
+    thread.gang->fences.publish();
+  }
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 

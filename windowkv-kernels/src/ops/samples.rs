@@ -1,8 +1,10 @@
 //! The sample kernels of the tutorial (`cuda/samples`).
 
-use crate::device::{Buffer, Device, HalfPrecision, Matrix, MatrixMut, entry};
+use crate::device::{Device, entry};
+use crate::element::HalfPrecision;
 use crate::error::Error;
 use crate::ffi;
+use crate::view::{Matrix, MatrixMut, SliceMut};
 
 /// `output[r] = sum over c of input[r, c]`, in an order that depends on the number of columns only.
 ///
@@ -11,27 +13,23 @@ use crate::ffi;
 pub fn row_sum(
     device: &Device,
     input: &Matrix<'_, f32>,
-    output: &mut Buffer<f32>,
+    mut output: SliceMut<'_, f32>,
 ) -> Result<(), Error> {
-    if output.len() != input.rows() {
-        return Err(Error::Shape(format!(
-            "row_sum: {} outputs for {} rows",
-            output.len(),
-            input.rows()
-        )));
-    }
+    input.on("input", device)?;
+    output.on("output", device)?;
+    Error::same("row_sum: the length of output", output.len(), input.rows())?;
     let params = ffi::wkv_row_sum_params {
         struct_size: size_of::<ffi::wkv_row_sum_params>(),
         input: input.as_ptr(),
-        output: output.as_mut_ptr().cast(),
+        output: output.as_mut_ptr(),
         rows: input.rows() as i64,
         columns: input.columns() as i64,
         input_stride: input.stride() as i64,
-        stream: std::ptr::null_mut(),
+        stream: device.stream(),
     };
-    let function = entry(device.kernels().row_sum, "row_sum")?;
-    // SAFETY: the views keep their buffers alive and inside their bounds; the null stream orders the kernel
-    // before every later use of them.
+    let function = entry(device.testing()?.row_sum, "row_sum")?;
+    // SAFETY: the views keep their memory alive and inside its bounds until the call returns; it lies where the
+    // device's stream orders the kernel before every later use of it.
     device.check(unsafe { function(&params) })
 }
 
@@ -46,9 +44,10 @@ pub fn mma_product<T: HalfPrecision>(
     b: &Matrix<'_, T>,
     c: &mut MatrixMut<'_, f32>,
 ) -> Result<(), Error> {
+    c.on("c", device)?;
     let shape = (c.rows(), c.columns(), c.stride());
-    let params = product_params(a, b, shape, c.as_mut_ptr().cast())?;
-    let function = entry(device.kernels().mma_product, "mma_product")?;
+    let params = product_params(device, a, b, shape, c.as_mut_ptr().cast())?;
+    let function = entry(device.testing()?.mma_product, "mma_product")?;
     // SAFETY: as in `row_sum`.
     device.check(unsafe { function(&params) })
 }
@@ -63,19 +62,23 @@ pub fn wgmma_product<T: HalfPrecision>(
     b: &Matrix<'_, T>,
     c: &mut MatrixMut<'_, T>,
 ) -> Result<(), Error> {
+    c.on("c", device)?;
     let shape = (c.rows(), c.columns(), c.stride());
-    let params = product_params(a, b, shape, c.as_mut_ptr().cast())?;
-    let function = entry(device.kernels().wgmma_product, "wgmma_product")?;
+    let params = product_params(device, a, b, shape, c.as_mut_ptr().cast())?;
+    let function = entry(device.testing()?.wgmma_product, "wgmma_product")?;
     // SAFETY: as in `row_sum`.
     device.check(unsafe { function(&params) })
 }
 
 fn product_params<T: HalfPrecision>(
+    device: &Device,
     a: &Matrix<'_, T>,
     b: &Matrix<'_, T>,
     (m, n, c_stride): (usize, usize, usize),
     c: *mut std::ffi::c_void,
 ) -> Result<ffi::wkv_product_params, Error> {
+    a.on("a", device)?;
+    b.on("b", device)?;
     if a.rows() != m || b.rows() != n || a.columns() != b.columns() {
         return Err(Error::Shape(format!(
             "product: {} x {} times the transpose of {} x {} is not {m} x {n}",
@@ -97,6 +100,6 @@ fn product_params<T: HalfPrecision>(
         b_stride: b.stride() as i64,
         c_stride: c_stride as i64,
         dtype: T::DTYPE,
-        stream: std::ptr::null_mut(),
+        stream: device.stream(),
     })
 }

@@ -1,0 +1,9 @@
+//! Running kernels in tests: on every device, with random inputs and schedules.
+
+mod half_precision;
+mod layout;
+mod runner;
+
+pub use half_precision::Half;
+pub use layout::{Lay, Order};
+pub use runner::{fail, on_every_device};

@@ -1,0 +1,157 @@
+//! Working with cudarc: its streams run the kernels, its memory is used where it lies.
+//!
+//! ```no_run
+//! use windowkv_kernels::{Device, Matrix, ops};
+//!
+//! let stream = windowkv_kernels::cuda::context(0)?.new_stream().unwrap();
+//! let device = Device::from_cudarc(&stream)?;
+//! let input = stream.clone_htod(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+//! let mut sums = stream.alloc_zeros::<f32>(2).unwrap();
+//! {
+//!     let input = device.borrow(&input)?;
+//!     let mut sums = device.borrow_mut(&mut sums)?;
+//!     ops::row_sum(&device, &Matrix::new(input.view(), 2, 3)?, sums.view_mut())?;
+//! } // the borrows end: cudarc records that the stream uses the memory
+//! assert_eq!(stream.clone_dtoh(&sums).unwrap(), [6.0, 15.0]);
+//! # Ok::<(), windowkv_kernels::Error>(())
+//! ```
+
+use std::sync::Arc;
+
+pub use cudarc;
+use cudarc::driver::{CudaContext, CudaStream, DevicePtr, DevicePtrMut, DriverError, SyncOnDrop};
+
+use crate::device::{Device, Place};
+use crate::element::Element;
+use crate::error::Error;
+use crate::view::{Slice, SliceMut};
+
+/// cudarc's context of GPU `ordinal`; unlike `CudaContext::new` it does not panic without a driver.
+///
+/// # Errors
+/// [`Error::Unsupported`] without a driver, [`Error::Device`] when CUDA fails.
+pub fn context(ordinal: usize) -> Result<Arc<CudaContext>, Error> {
+    require_driver()?;
+    CudaContext::new(ordinal).map_err(driver_error)
+}
+
+/// cudarc panics when it finds no libcuda: ask first.
+fn require_driver() -> Result<(), Error> {
+    // SAFETY: the function loads the driver's library, whose initialisers are NVIDIA's.
+    if unsafe { cudarc::driver::sys::is_culib_present() } {
+        return Ok(());
+    }
+    Err(Error::Unsupported(
+        "there is no NVIDIA driver (libcuda) on this machine: install one, or use the emulated device".into(),
+    ))
+}
+
+fn driver_error(error: DriverError) -> Error {
+    Error::Device(format!("CUDA driver: {error}"))
+}
+
+impl Device {
+    /// The GPU of a cudarc stream. Kernels run on that stream, in the order of the calls.
+    ///
+    /// # Errors
+    /// As [`Device::cuda`].
+    pub fn from_cudarc(stream: &Arc<CudaStream>) -> Result<Device, Error> {
+        let context = stream.context();
+        context.bind_to_thread().map_err(driver_error)?;
+        Ok(Device::cuda(context.ordinal())?.on_stream(stream.clone()))
+    }
+
+    fn cudarc_stream(&self) -> Result<&Arc<CudaStream>, Error> {
+        self.stream_owner.as_ref().ok_or_else(|| {
+            Error::InvalidArgument(format!(
+                "the device {} has no cudarc stream: make it with Device::from_cudarc",
+                self.place()
+            ))
+        })
+    }
+
+    fn check_ordinal(&self, name: &'static str, ordinal: usize) -> Result<(), Error> {
+        if ordinal == self.place().ordinal {
+            return Ok(());
+        }
+        Err(Error::WrongDevice {
+            name,
+            found: Place {
+                ordinal,
+                ..self.place()
+            },
+            expected: self.place(),
+        })
+    }
+
+    /// cudarc's memory, to be read by kernels of this device. The stream waits for what others write to it.
+    ///
+    /// # Errors
+    /// [`Error::WrongDevice`] for memory of another GPU, [`Error::InvalidArgument`] for a device without a stream.
+    pub fn borrow<'a, T: Element, M: DevicePtr<T>>(
+        &'a self,
+        memory: &'a M,
+    ) -> Result<Borrowed<'a, T>, Error> {
+        let stream = self.cudarc_stream()?;
+        self.check_ordinal("the borrowed memory", memory.stream().context().ordinal())?;
+        let len = memory.len();
+        let (pointer, sync) = memory.device_ptr(stream);
+        let start = std::ptr::without_provenance(pointer as usize);
+        // SAFETY: cudarc's memory holds `len` elements and stays borrowed as long as the view; the stream has
+        // been made to wait for its writers, and `sync` tells later writers of this use.
+        let slice = unsafe { Slice::from_raw(start, len, self.place()) };
+        Ok(Borrowed { slice, _sync: sync })
+    }
+
+    /// cudarc's memory, to be written by kernels of this device. The stream waits for all that others do with it.
+    ///
+    /// # Errors
+    /// As [`Device::borrow`].
+    pub fn borrow_mut<'a, T: Element, M: DevicePtrMut<T>>(
+        &'a self,
+        memory: &'a mut M,
+    ) -> Result<BorrowedMut<'a, T>, Error> {
+        let stream = self.cudarc_stream()?;
+        self.check_ordinal("the borrowed memory", memory.stream().context().ordinal())?;
+        let len = memory.len();
+        let (pointer, sync) = memory.device_ptr_mut(stream);
+        let start = std::ptr::without_provenance_mut(pointer as usize);
+        // SAFETY: as in `borrow`, and the borrow is exclusive.
+        let slice = unsafe { SliceMut::from_raw(start, len, self.place()) };
+        Ok(BorrowedMut { slice, _sync: sync })
+    }
+}
+
+/// A borrow of cudarc's memory. Keep it until the kernels that use it are launched: when it goes, cudarc records
+/// that the stream uses the memory.
+#[derive(Debug)]
+pub struct Borrowed<'a, T: Element> {
+    slice: Slice<'a, T>,
+    _sync: SyncOnDrop<'a>,
+}
+
+impl<T: Element> Borrowed<'_, T> {
+    /// All of it.
+    pub fn view(&self) -> Slice<'_, T> {
+        self.slice
+    }
+}
+
+/// The same, to be written.
+#[derive(Debug)]
+pub struct BorrowedMut<'a, T: Element> {
+    slice: SliceMut<'a, T>,
+    _sync: SyncOnDrop<'a>,
+}
+
+impl<T: Element> BorrowedMut<'_, T> {
+    /// All of it, to be read.
+    pub fn view(&self) -> Slice<'_, T> {
+        self.slice.view()
+    }
+
+    /// All of it, to be written.
+    pub fn view_mut(&mut self) -> SliceMut<'_, T> {
+        self.slice.reborrow()
+    }
+}
