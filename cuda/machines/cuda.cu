@@ -85,7 +85,10 @@ constexpr wkv_kernels kKernels = {
     .score = wkv_cuda_score,
     .select = wkv_cuda_select,
     .gather = wkv_cuda_gather,
+    .decode = wkv_cuda_decode,
+    .advance = wkv_cuda_advance,
     .score_workspace_size = wkv_score_workspace_size,
+    .decode_workspace_size = wkv_decode_workspace_size,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),
