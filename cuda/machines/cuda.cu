@@ -82,6 +82,11 @@ uint64_t switches() { return 0; }
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
     .gather = wkv_cuda_gather,
+    .rms_norm = wkv_cuda_rms_norm,
+    .rope = wkv_cuda_rope,
+    .silu_mul = wkv_cuda_silu_mul,
+    .embedding = wkv_cuda_embedding,
+    .sample = wkv_cuda_sample,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),

@@ -33,7 +33,11 @@ fn a_machine_without_a_gpu_is_told_what_to_do_within_a_second() {
         }
         (device, context) => panic!("the two disagree: {device:?}, {context:?}"),
     }
-    assert!(Device::all().iter().any(|device| device.name() == "emulated"));
+    assert!(
+        Device::all()
+            .iter()
+            .any(|device| device.name() == "emulated")
+    );
 }
 
 #[test]
@@ -49,7 +53,9 @@ fn kernels_run_on_a_cudarc_stream_over_its_memory() {
     let device = Device::from_cudarc(&stream).expect("a device");
     let other = context.new_stream().expect("a stream");
     // Written on another stream: the borrow makes ours wait for it.
-    let input = other.clone_htod(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).expect("memory");
+    let input = other
+        .clone_htod(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0])
+        .expect("memory");
     let mut sums = other.alloc_zeros::<f32>(2).expect("memory");
     {
         let input = device.borrow(&input).expect("the same GPU");
@@ -60,7 +66,10 @@ fn kernels_run_on_a_cudarc_stream_over_its_memory() {
     // Read on another stream: the end of the borrow has recorded the write.
     assert_eq!(other.clone_dtoh(&sums).expect("a copy"), [6.0, 15.0]);
     // Memory of the default stream's device is not silently used on this one.
-    let plain = Device::cuda(0).expect("a device").upload(&[1.0_f32; 6]).expect("memory");
+    let plain = Device::cuda(0)
+        .expect("a device")
+        .upload(&[1.0_f32; 6])
+        .expect("memory");
     let mut out = device.borrow_mut(&mut sums).expect("the same GPU");
     let rows = Matrix::new(plain.view(), 2, 3).expect("it fits");
     assert!(matches!(

@@ -1,7 +1,12 @@
 //! The kernels, one module a family.
 
 mod gather;
+mod layer;
 mod samples;
 
 pub use gather::{CompactParams, GatherLayer, GatherParams, KeptWindows, compact, gather};
+pub use layer::{
+    EmbeddingParams, Llama3Scaling, Residual, RmsNormParams, RopeParams, SampleParams,
+    SiluMulParams, embedding, rms_norm, rope, rope_turns, sample, silu_mul,
+};
 pub use samples::{mma_product, row_sum, wgmma_product};
