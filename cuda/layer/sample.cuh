@@ -88,6 +88,7 @@ struct Scan {
   uint64_t total;
 };
 
+// Between two calls the block meets once more.
 template <int kThreads>
 WKV_FN Scan block_scan(SharedStorage& smem, uint64_t value) {
   const int warp_idx = ptx::warp_idx();
@@ -99,8 +100,6 @@ WKV_FN Scan block_scan(SharedStorage& smem, uint64_t value) {
     if (warp < warp_idx) scan.before += smem.warp_sums[warp];
     scan.total += smem.warp_sums[warp];
   }
-  // The sums may be overwritten.
-  ptx::sync_threads();
   return scan;
 }
 
@@ -276,6 +275,7 @@ WKV_FN uint32_t draw(SharedStorage& smem, const T* logits, uint32_t vocab, const
   const uint64_t ties_before = block_scan<kThreads>(smem, ties).before;
   const uint64_t ties_left = ties_before < members.ties ? members.ties - ties_before : 0;
   const uint64_t own_ties = ties < ties_left ? ties : ties_left;
+  ptx::sync_threads();
   const uint64_t sum = has_segment ? smem.segment_weights[threadIdx.x] + own_ties * tie_weight : 0;
   const Scan scan = block_scan<kThreads>(smem, sum);
   uint64_t wanted = multiply_high(scan.total, random);
