@@ -81,12 +81,16 @@ uint64_t switches() { return 0; }
 
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
+    .prefill = wkv_cuda_prefill,
+    .score = wkv_cuda_score,
+    .select = wkv_cuda_select,
     .gather = wkv_cuda_gather,
     .rms_norm = wkv_cuda_rms_norm,
     .rope = wkv_cuda_rope,
     .silu_mul = wkv_cuda_silu_mul,
     .embedding = wkv_cuda_embedding,
     .sample = wkv_cuda_sample,
+    .score_workspace_size = wkv_score_workspace_size,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),

@@ -51,12 +51,16 @@ uint64_t switches() { return windowkv::simt::last_statistics().switches; }
 
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
+    .prefill = wkv_emulated_prefill,
+    .score = wkv_emulated_score,
+    .select = wkv_emulated_select,
     .gather = wkv_emulated_gather,
     .rms_norm = wkv_emulated_rms_norm,
     .rope = wkv_emulated_rope,
     .silu_mul = wkv_emulated_silu_mul,
     .embedding = wkv_emulated_embedding,
     .sample = wkv_emulated_sample,
+    .score_workspace_size = wkv_score_workspace_size,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),

@@ -1,0 +1,68 @@
+#include "common/emulate.h"
+
+#include "machines/kernels.h"
+#include "score/columns.cuh"
+#include "score/pool.cuh"
+#include "score/windows.cuh"
+
+namespace {
+
+using namespace windowkv;
+using namespace windowkv::score;
+
+// Few, so that small tests have blocks with several tiles.
+constexpr int64_t kBlocks = 2;
+
+template <class T, int kHeadDim>
+int run_columns(const wkv_score_params& params) {
+  const int spans = num_spans(params, kBlocks);
+  const int64_t grid = int64_t{spans} * params.batch * params.num_heads_kv;
+  return emulate({.grid = {static_cast<unsigned>(grid)},
+                  .block = {kThreads},
+                  .cluster = {},
+                  .shared_bytes = sizeof(ColumnsStorage<T, kHeadDim>)},
+                 [&] { score_columns_kernel<T, kHeadDim>(params, spans); });
+}
+
+template <class T>
+int run_columns(const wkv_score_params& params) {
+  switch (params.head_dim) {
+    case 32:
+      return run_columns<T, 32>(params);
+    case 64:
+      return run_columns<T, 64>(params);
+    case 96:
+      return run_columns<T, 96>(params);
+    default:
+      return run_columns<T, 128>(params);
+  }
+}
+
+}  // namespace
+
+extern "C" int wkv_emulated_score(const wkv_score_params* params) {
+  int status = check(params);
+  if (status != WKV_OK || params->batch == 0 || params->sequences_kv.max_seqlen == 0) return status;
+
+  status = params->dtype == WKV_F16 ? run_columns<ptx::Half>(*params)
+                                    : run_columns<ptx::Bfloat16>(*params);
+  if (status != WKV_OK) return status;
+  const int64_t pool_grid = pool_tiles(*params) * params->batch * params->column_heads;
+  if (params->column_scores.data != nullptr && pool_grid > 0) {
+    status = emulate({.grid = {static_cast<unsigned>(pool_grid)},
+                      .block = {kPoolThreads},
+                      .cluster = {},
+                      .shared_bytes = 0},
+                     [&] { score_pool_kernel(*params); });
+    if (status != WKV_OK) return status;
+  }
+  const int64_t window_grid = window_tiles(*params) * params->batch;
+  if (params->window_scores.data != nullptr && window_grid > 0) {
+    status = emulate({.grid = {static_cast<unsigned>(window_grid)},
+                      .block = {kWindowThreads},
+                      .cluster = {},
+                      .shared_bytes = sizeof(WindowsStorage)},
+                     [&] { score_windows_kernel(*params); });
+  }
+  return status;
+}
