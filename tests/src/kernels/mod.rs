@@ -3,6 +3,7 @@
 mod half_precision;
 mod layout;
 mod runner;
+pub mod score;
 
 pub use half_precision::Half;
 pub use layout::{Lay, Order};
