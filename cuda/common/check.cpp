@@ -46,6 +46,11 @@ bool Check::heads(int batch, int num_heads_q, int num_heads_kv, int head_dim) {
                  "head_dim is %d, not 32, 64, 96 or 128", head_dim);
 }
 
+bool Check::softmax_scale(float softmax_scale) {
+  return require(softmax_scale > 0 && softmax_scale <= 1e38f,
+                 "softmax_scale is %g, not in (0, 1e38]: head_dim^-0.5 is usual", softmax_scale);
+}
+
 bool Check::sequences(const char* name, const wkv_sequences& sequences) {
   const auto max_seqlen = static_cast<long long>(sequences.max_seqlen);
   const auto num_tokens = static_cast<long long>(sequences.num_tokens);

@@ -25,6 +25,8 @@ class Check {
   bool half_precision(wkv_dtype dtype);
   // batch, heads and head_dim of attention.
   bool heads(int batch, int num_heads_q, int num_heads_kv, int head_dim);
+  // Positive, and finite also when it is multiplied by log2(e).
+  bool softmax_scale(float softmax_scale);
   bool sequences(const char* name, const wkv_sequences& sequences);
   // A half-precision tensor whose rows of head_dim are 16-byte aligned. `needed`: it has elements.
   bool tensor(const char* name, const wkv_tensor& tensor, bool needed);

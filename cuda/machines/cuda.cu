@@ -81,6 +81,7 @@ uint64_t switches() { return 0; }
 
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
+    .prefill = wkv_cuda_prefill,
     .score = wkv_cuda_score,
     .select = wkv_cuda_select,
     .gather = wkv_cuda_gather,

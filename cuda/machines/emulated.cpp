@@ -51,6 +51,7 @@ uint64_t switches() { return windowkv::simt::last_statistics().switches; }
 
 constexpr wkv_kernels kKernels = {
     .struct_size = sizeof(wkv_kernels),
+    .prefill = wkv_emulated_prefill,
     .score = wkv_emulated_score,
     .select = wkv_emulated_select,
     .gather = wkv_emulated_gather,

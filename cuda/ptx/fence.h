@@ -10,7 +10,10 @@
 
 namespace windowkv::inline WKV_MACHINE::ptx {
 
-// __threadfence(): earlier accesses come before later ones for every thread of the GPU.
+// __threadfence(): earlier accesses come before later ones for every thread of the GPU. What one
+// thread did before its fence is seen by another after its own, when an atomic operation between
+// them tells that the first has passed. The emulated GPU's checks know this pair of fences; they do
+// not pair a fence with load_acquire or store_release.
 WKV_PTX void fence_gpu();
 
 // What ordinary stores (and stmatrix, cp.async) put into shared memory, by this thread or by those

@@ -208,6 +208,7 @@ struct Gang {
   std::unordered_map<const void*, Mbarrier> mbarriers;
   std::vector<std::pair<Mbarrier*, std::shared_ptr<PendingLoad>>> eligible;
   Barrier cluster_barrier;
+  SyncClock fences;  // fence_gpu
 
   Fiber main;
   std::string error;

@@ -118,6 +118,7 @@ void Gang::prepare(Dim3 first) {
   idle_yields = 0;
   cluster_barrier = Barrier();
   cluster_barrier.sync.reset(num_actors);
+  fences.reset(num_actors);
   for (unsigned rank = 0; rank < num_blocks; ++rank) {
     Block& block = blocks[rank];
     block.gang = this;

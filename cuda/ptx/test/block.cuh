@@ -1,12 +1,30 @@
-// Probes of barrier.h, atomics.h and cp_async.h.
+// Probes of thread.h, barrier.h, atomics.h, fence.h and cp_async.h.
 
 #pragma once
 
 #include "ptx/atomics.h"
 #include "ptx/cp_async.h"
+#include "ptx/fence.h"
 #include "ptx/test/probe.cuh"
 
 namespace windowkv::inline WKV_MACHINE::probe {
+
+struct alignas(64) ThreadStorage {
+  uint32_t first, second;
+};
+
+// out[thread of the grid] = {number in its block, lane, warp, warpgroup, address of shared memory,
+// address of its second member}.
+__global__ void thread_probe(const __grid_constant__ Arguments arguments) {
+  auto& smem = ptx::shared_memory<ThreadStorage>();
+  const int64_t at = 6 * (blockIdx.x * int64_t{blockDim.x} + threadIdx.x);
+  out<uint32_t>(arguments, at) = static_cast<uint32_t>(ptx::thread_rank());
+  out<uint32_t>(arguments, at + 1) = static_cast<uint32_t>(ptx::lane_idx());
+  out<uint32_t>(arguments, at + 2) = static_cast<uint32_t>(ptx::warp_idx());
+  out<uint32_t>(arguments, at + 3) = static_cast<uint32_t>(ptx::warpgroup_idx());
+  out<uint32_t>(arguments, at + 4) = ptx::shared_address(&smem);
+  out<uint32_t>(arguments, at + 5) = ptx::shared_address(&smem.second);
+}
 
 // values: kind, 1 for shared memory. Every thread applies its input to one cell; out: the cell's
 // last value, then what each thread got back. 64-bit for kind 1, else 32-bit.
@@ -34,6 +52,18 @@ WKV_FN void atomic_probe(const Arguments& arguments, T* cell, T start) {
       before = static_cast<T>(ptx::atomic_compare_exchange(reinterpret_cast<uint32_t*>(cell),
                                                            static_cast<uint32_t>(start),
                                                            static_cast<uint32_t>(value)));
+      break;
+    case 7:
+      before = static_cast<T>(
+          ptx::atomic_min(reinterpret_cast<uint32_t*>(cell), static_cast<uint32_t>(value)));
+      break;
+    case 8:
+      before = static_cast<T>(
+          ptx::atomic_max(reinterpret_cast<uint32_t*>(cell), static_cast<uint32_t>(value)));
+      break;
+    case 9:
+      before = static_cast<T>(
+          ptx::atomic_add(reinterpret_cast<int32_t*>(cell), static_cast<int32_t>(value)));
       break;
     default:
       before = ptx::atomic_add(cell, value);
@@ -70,6 +100,52 @@ __global__ void acquire_release_probe(const __grid_constant__ Arguments argument
     out<uint32_t>(arguments, 100) = round + 1;
     ptx::store_release(token, round + 1);
   }
+}
+
+// The block that is last to count itself adds up what all blocks have left in global memory.
+// out: [0] the count, [1] the sum, [2 + block] the blocks' numbers; the first starts at 0.
+__global__ void fence_probe(const __grid_constant__ Arguments arguments) {
+  if (threadIdx.x != 0) return;
+  out<uint32_t>(arguments, 2 + blockIdx.x) = in<uint32_t>(arguments, blockIdx.x);
+  ptx::fence_gpu();
+  const uint32_t before = ptx::atomic_add(&out<uint32_t>(arguments, 0), uint32_t{1});
+  if (before != gridDim.x - 1) return;
+  ptx::fence_gpu();
+  uint32_t sum = 0;
+  for (uint32_t block = 0; block < gridDim.x; ++block) {
+    sum += out<uint32_t>(arguments, 2 + block);
+  }
+  out<uint32_t>(arguments, 1) = sum;
+}
+
+struct FenceStorage {
+  uint32_t count;
+  uint32_t numbers[64];
+};
+
+// The same among the threads of a block, in shared memory. out[0]: the sum.
+__global__ void fence_shared_probe(const __grid_constant__ Arguments arguments) {
+  auto& smem = ptx::shared_memory<FenceStorage>();
+  const int thread = ptx::thread_rank();
+  if (thread == 0) smem.count = 0;
+  ptx::sync_threads();
+  smem.numbers[thread] = in<uint32_t>(arguments, thread);
+  ptx::fence_gpu();
+  if (ptx::atomic_add(&smem.count, uint32_t{1}) != blockDim.x - 1) return;
+  ptx::fence_gpu();
+  uint32_t sum = 0;
+  for (uint32_t i = 0; i < blockDim.x; ++i) sum += smem.numbers[i];
+  out<uint32_t>(arguments, 0) = sum;
+}
+
+// What each half of the block wrote, the other reads after the barrier. out[thread] = in[thread
+// opposite].
+__global__ void sync_threads_probe(const __grid_constant__ Arguments arguments) {
+  auto& smem = ptx::shared_memory<FenceStorage>();
+  const int thread = ptx::thread_rank();
+  smem.numbers[thread] = in<uint32_t>(arguments, thread);
+  ptx::sync_threads();
+  out<uint32_t>(arguments, thread) = smem.numbers[63 - thread];
 }
 
 struct BarrierStorage {

@@ -83,6 +83,35 @@ __global__ void mbarrier_probe(const __grid_constant__ Arguments arguments) {
   }
 }
 
+struct ReusedStorage {
+  union {
+    ptx::Mbarrier barrier;
+    uint32_t words[2];
+  };
+};
+
+// One thread arrives `count` times, then the barrier's memory holds plain words, then a barrier of
+// another count. values: count of each. out: {complete before the last arrival, after it} of the
+// first, the words, the same of the second.
+__global__ void mbarrier_reuse_probe(const __grid_constant__ Arguments arguments) {
+  auto& smem = ptx::shared_memory<ReusedStorage>();
+  if (threadIdx.x != 0) return;
+  for (int turn = 0; turn < 2; ++turn) {
+    const auto count = static_cast<int>(arguments.values[turn]);
+    ptx::mbarrier_init(smem.barrier, count);
+    ptx::fence_mbarrier_init();
+    for (int i = 1; i < count; ++i) ptx::mbarrier_arrive(smem.barrier);
+    out<uint32_t>(arguments, 4 * turn) = ptx::mbarrier_try_wait(smem.barrier, 0);
+    ptx::mbarrier_arrive(smem.barrier);
+    ptx::mbarrier_wait(smem.barrier, 0);
+    out<uint32_t>(arguments, 4 * turn + 1) = ptx::mbarrier_try_wait(smem.barrier, 0);
+    ptx::mbarrier_invalidate(smem.barrier);
+    if (turn == 1) continue;
+    for (int i = 0; i < 2; ++i) smem.words[i] = in<uint32_t>(arguments, i);
+    for (int i = 0; i < 2; ++i) out<uint32_t>(arguments, 2 + i) = smem.words[i];
+  }
+}
+
 struct alignas(1024) TmaStorage {
   unsigned char box[32 * 1024];
   ptx::Mbarrier barrier;
@@ -134,7 +163,42 @@ __global__ void tma_store_probe(const __grid_constant__ Arguments arguments) {
   }
 }
 
-// A cluster of two: block 0 loads a box of 128 rows of 16 bytes into both blocks.
+struct alignas(128) StoreGroupsStorage {
+  uint32_t rows[2][32][4];
+};
+
+// Stores in groups through a ring of two boxes of 32 rows of 4 words. values: groups, 1 to wait at
+// the end until the boxes have been read only. Group g stores its rows at 32 g. Then thread 0 reads
+// all rows back: out after the tensor.
+__global__ void tma_store_groups_probe(const __grid_constant__ Arguments arguments) {
+  auto& smem = ptx::shared_memory<StoreGroupsStorage>();
+  const auto groups = static_cast<int>(arguments.values[0]);
+  const int lane = ptx::lane_idx();
+  for (int group = 0; group < groups; ++group) {
+    if (lane == 0) ptx::tma_store_wait_read<1>();
+    ptx::sync_warp();
+    for (int i = 0; i < 4; ++i) {
+      smem.rows[group % 2][lane][i] = in<uint32_t>(arguments, (group * 32 + lane) * 4 + i);
+    }
+    ptx::fence_proxy_async();
+    ptx::sync_warp();
+    if (lane != 0) continue;
+    ptx::tma_store(arguments.map, smem.rows[group % 2], {0, 32 * group});
+    ptx::tma_store_commit();
+  }
+  if (lane != 0) return;
+  if (arguments.values[1] != 0) {
+    ptx::tma_store_wait_read<0>();
+  } else {
+    ptx::tma_store_wait<0>();
+  }
+  const int64_t words = groups * int64_t{128};
+  for (int64_t i = 0; i < words; ++i) {
+    out<uint32_t>(arguments, words + i) = out<uint32_t>(arguments, i);
+  }
+}
+
+// A cluster of two: block 0 loads a box into both blocks. values: rank, bytes of the box.
 // out[block][bytes].
 __global__ void tma_multicast_probe(const __grid_constant__ Arguments arguments) {
   auto& smem = ptx::shared_memory<TmaStorage>();
@@ -146,7 +210,16 @@ __global__ void tma_multicast_probe(const __grid_constant__ Arguments arguments)
   }
   ptx::cluster_sync();
   if (ptx::cluster_rank() == 0 && threadIdx.x == 0) {
-    ptx::tma_load_multicast(smem.box, arguments.map, smem.barrier, {0, 0}, uint16_t{3});
+    constexpr uint16_t kBoth = 3;
+    if (arguments.values[0] == 2) {
+      ptx::tma_load_multicast(smem.box, arguments.map, smem.barrier, {0, 0}, kBoth);
+    }
+    if (arguments.values[0] == 3) {
+      ptx::tma_load_multicast(smem.box, arguments.map, smem.barrier, {0, 0, 0}, kBoth);
+    }
+    if (arguments.values[0] == 4) {
+      ptx::tma_load_multicast(smem.box, arguments.map, smem.barrier, {0, 0, 0, 0}, kBoth);
+    }
   }
   ptx::mbarrier_wait(smem.barrier, 0);
   for (int i = threadIdx.x; i < bytes; i += blockDim.x) {
@@ -253,6 +326,57 @@ __global__ void __launch_bounds__(128) wgmma_probe(const __grid_constant__ Argum
     }
   }
   for (int i = 0; i < N / 2; ++i) out<float>(arguments, thread * (N / 2) + i) = d[i];
+}
+
+inline constexpr int kGroupProducts = 4;
+
+struct alignas(1024) WgmmaGroupsStorage {
+  uint16_t a[kGroupProducts][64 * 16];
+  uint16_t b[kGroupProducts][8 * 16];
+};
+
+// Four products of 64 x 16 and 16 x 8, a group each, with accumulators of their own; each is
+// written out while kInFlight later groups may be in flight (the last ones are empty). values:
+// accumulate. Input: the storage (K-major core matrices without swizzle), then 4 floats of d of
+// each product and thread. out[product][thread][4].
+template <int kInFlight>
+__global__ void __launch_bounds__(128)
+    wgmma_groups_probe(const __grid_constant__ Arguments arguments) {
+  auto& smem = ptx::shared_memory<WgmmaGroupsStorage>();
+  const int thread = ptx::thread_rank();
+  constexpr int kWords = sizeof(smem) / 4;
+  for (int i = thread; i < kWords; i += 128) {
+    reinterpret_cast<uint32_t*>(&smem)[i] = in<uint32_t>(arguments, i);
+  }
+  ptx::fence_proxy_async();
+  ptx::sync_threads();
+
+  const bool accumulate = arguments.values[0] != 0;
+  float d[kGroupProducts][4];
+#pragma unroll
+  for (int product = 0; product < kGroupProducts; ++product) {
+    for (int i = 0; i < 4; ++i) {
+      d[product][i] = in<float>(arguments, kWords + (product * 128 + thread) * 4 + i);
+    }
+  }
+#pragma unroll
+  for (int step = 0; step < kGroupProducts + kInFlight; ++step) {
+    if (step < kGroupProducts) {
+      const auto descriptor = [](const uint16_t* tile) {
+        return ptx::matrix_descriptor(tile, ptx::Swizzle::kNone, 128, 256);
+      };
+      ptx::wgmma_fence();
+      ptx::wgmma<ptx::Half, 8, ptx::Major::kK, ptx::Major::kK>(
+          d[step], descriptor(smem.a[step]), descriptor(smem.b[step]), accumulate);
+    }
+    ptx::wgmma_commit();
+    ptx::wgmma_wait<kInFlight>();
+    const int product = step - kInFlight;
+    if (product < 0) continue;
+    for (int i = 0; i < 4; ++i) {
+      out<float>(arguments, (product * 128 + thread) * 4 + i) = d[product][i];
+    }
+  }
 }
 
 }  // namespace windowkv::inline WKV_MACHINE::probe

@@ -30,9 +30,13 @@ __global__ void shuffle_probe(const __grid_constant__ Arguments arguments) {
     case 2:
       result = ptx::shuffle_down(value, operand, mask, width);
       break;
-    default:
+    case 3:
       result = ptx::shuffle_xor(value, operand, mask, width);
       break;
+    default:
+      // Another type of 4 bytes.
+      out<float>(arguments, lane) = ptx::shuffle(in<float>(arguments, lane), operand, mask, width);
+      return;
   }
   out<uint32_t>(arguments, lane) = result;
 }
@@ -86,15 +90,16 @@ __global__ void vote_probe(const __grid_constant__ Arguments arguments) {
   out<uint32_t>(arguments, lane) = result;
 }
 
-// One float a thread of the grid -> {f16, bf16, the pair (f16 of it, f16 of 1), the same in bf16,
-// exp2 of it}, five uint32.
+// One float a thread of the grid -> {f16, bf16, the pair of it and its neighbour's (thread ^ 1) in
+// f16, the same in bf16, exp2 of it}, five uint32.
 __global__ void number_probe(const __grid_constant__ Arguments arguments) {
   const int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x;
   const float value = in<float>(arguments, i);
   out<uint32_t>(arguments, 5 * i) = ptx::from_float<ptx::Half>(value).bits;
   out<uint32_t>(arguments, 5 * i + 1) = ptx::from_float<ptx::Bfloat16>(value).bits;
-  out<uint32_t>(arguments, 5 * i + 2) = ptx::pack<ptx::Half>(value, 1);
-  out<uint32_t>(arguments, 5 * i + 3) = ptx::pack<ptx::Bfloat16>(value, 1);
+  const float other = in<float>(arguments, i ^ 1);
+  out<uint32_t>(arguments, 5 * i + 2) = ptx::pack<ptx::Half>(value, other);
+  out<uint32_t>(arguments, 5 * i + 3) = ptx::pack<ptx::Bfloat16>(value, other);
   out<float>(arguments, 5 * i + 4) = ptx::exp2_approx(value);
 }
 

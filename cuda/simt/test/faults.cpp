@@ -101,6 +101,19 @@ void race_without_sync_warp(Arguments) {
   storage().words[63 - ptx::lane_idx()] = storage().words[31 - ptx::lane_idx()];
 }
 
+void fence_missing(Arguments arguments) {
+  auto& words = storage().words;
+  if (ptx::thread_rank() == 0) words[0] = 0;
+  ptx::sync_threads();
+  // report fence_missing
+  words[1 + ptx::thread_rank()] = 1;
+  // Nothing orders the other thread's word before the count that speaks of it.
+  if (ptx::atomic_add(&words[0], uint32_t{1}) != 63) return;
+  ptx::fence_gpu();
+  // report fence_missing
+  out<uint32_t>(arguments, 0) = words[1 + (ptx::thread_rank() + 32) % 64];
+}
+
 void read_of_nothing(Arguments arguments) {
   // report read_of_nothing
   out<uint32_t>(arguments, ptx::thread_rank()) = storage().words[5];
@@ -141,6 +154,14 @@ void ldmatrix_misaligned(Arguments) {
 
 void mbarrier_uninitialised(Arguments) {
   // report mbarrier_uninitialised
+  ptx::mbarrier_arrive(storage().barrier);
+}
+
+void mbarrier_after_invalidate(Arguments) {
+  if (ptx::thread_rank() != 0) return;
+  ptx::mbarrier_init(storage().barrier, 1);
+  ptx::mbarrier_invalidate(storage().barrier);
+  // report mbarrier_after_invalidate
   ptx::mbarrier_arrive(storage().barrier);
 }
 
@@ -247,6 +268,22 @@ void tma_store_overwritten(Arguments arguments) {
   ptx::tma_store_wait<0>();
 }
 
+void tma_store_wait_count(Arguments arguments) {
+  for (int i = ptx::thread_rank(); i < 512; i += 64) storage().words[i] = 1;
+  ptx::fence_proxy_async();
+  ptx::sync_threads();
+  if (ptx::thread_rank() != 0) return;
+  for (int tile = 0; tile < 2; ++tile) {
+    ptx::tma_store(arguments.map, &storage().words[256 * tile], {0, 0});
+    ptx::tma_store_commit();
+  }
+  ptx::tma_store_wait_read<1>();
+  storage().words[0] = 2;
+  // report tma_store_wait_count
+  storage().words[256] = 2;
+  ptx::tma_store_wait<0>();
+}
+
 void tma_store_never_awaited(Arguments arguments) {
   for (int i = ptx::thread_rank(); i < 256; i += 64) storage().words[i] = 1;
   ptx::fence_proxy_async();
@@ -294,6 +331,21 @@ void wgmma_read_early(Arguments arguments) {
   ptx::wgmma_commit();
   // report wgmma_read_early
   out<float>(arguments, ptx::thread_rank()) = d[1];
+  ptx::wgmma_wait<0>();
+}
+
+void wgmma_wait_count(Arguments arguments) {
+  float d[2][4] = {};
+  fill_operands(true);
+  for (auto& accumulators : d) {
+    ptx::wgmma_fence();
+    ptx::wgmma<Half, 8, Major::kK, Major::kK>(accumulators, descriptor(0), descriptor(512), true);
+    ptx::wgmma_commit();
+  }
+  ptx::wgmma_wait<1>();
+  out<float>(arguments, ptx::thread_rank()) = d[0][1];
+  // report wgmma_wait_count
+  out<float>(arguments, ptx::thread_rank()) = d[1][1];
   ptx::wgmma_wait<0>();
 }
 
@@ -356,6 +408,7 @@ constexpr Probe kFaults[] = {
     WKV_FAULT(deadlock_of_two, 64),
     WKV_FAULT(race_without_barrier, 64),
     WKV_FAULT(race_without_sync_warp, 32),
+    WKV_FAULT(fence_missing, 64),
     WKV_FAULT(read_of_nothing, 32),
     WKV_FAULT(outside_shared_memory, 32),
     WKV_FAULT(copy_read_early, 32),
@@ -363,6 +416,7 @@ constexpr Probe kFaults[] = {
     WKV_FAULT(copy_never_awaited, 32),
     WKV_FAULT(ldmatrix_misaligned, 32),
     WKV_FAULT(mbarrier_uninitialised, 32),
+    WKV_FAULT(mbarrier_after_invalidate, 32),
     WKV_FAULT(mbarrier_wrong_parity, 32),
     WKV_FAULT(mbarrier_too_many_arrivals, 64),
     WKV_FAULT(mbarrier_not_visible, 32),
@@ -374,10 +428,12 @@ constexpr Probe kFaults[] = {
     WKV_FAULT(tma_store_unfenced, 64),
     WKV_FAULT(tma_store_one_thread_fences, 64),
     WKV_FAULT(tma_store_overwritten, 64),
+    WKV_FAULT(tma_store_wait_count, 64),
     WKV_FAULT(tma_store_never_awaited, 64),
     WKV_FAULT(wgmma_unfenced_operands, 128),
     WKV_FAULT(wgmma_unfenced_registers, 128),
     WKV_FAULT(wgmma_read_early, 128),
+    WKV_FAULT(wgmma_wait_count, 128),
     WKV_FAULT(wgmma_operand_overwritten, 128),
     WKV_FAULT(wgmma_descriptors_disagree, 128),
     WKV_FAULT(wgmma_part_of_warpgroup, 128),

@@ -46,6 +46,9 @@ fn additions_chain() {
         starts.sort_unstable();
         prop_assert_eq!(starts, ends);
 
+        let (signed, _) = atomics(device, 9, shared, &values, 7)?;
+        prop_assert_eq!(signed, last);
+
         let wide: Vec<u64> = (0..THREADS).map(|_| random.bits()).collect();
         let (last, _) = atomics(device, 1, shared, &wide, 7)?;
         prop_assert_eq!(last, wide.iter().fold(7, |a: u64, b| a.wrapping_add(*b)));
@@ -79,6 +82,11 @@ fn extremes_exchange_and_compare() {
         prop_assert!(before.contains(&7));
         let (last, _) = atomics(device, 4, shared, &values, 7)?;
         prop_assert_eq!(last as i32, signed().max().unwrap_or(7));
+
+        let (last, _) = atomics(device, 7, shared, &values, 7)?;
+        prop_assert_eq!(last, values.iter().copied().min().unwrap_or(7).min(7));
+        let (last, _) = atomics(device, 8, shared, &values, 7)?;
+        prop_assert_eq!(last, values.iter().copied().max().unwrap_or(7).max(7));
 
         // Exchanging keeps the collection of values.
         let (last, before) = atomics(device, 5, shared, &values, 7)?;

@@ -1,6 +1,6 @@
 //! Barriers of a warp and named barriers of a block.
 
-use proptest::prop_assert_eq;
+use proptest::{prop_assert, prop_assert_eq};
 use windowkv_kernels::probe::Probe;
 
 use crate::{check, run};
@@ -17,6 +17,16 @@ fn named_barriers_order_producers_and_consumers() {
                 prop_assert_eq!(got[round * 64 + slot], values[round * 64 + 63 - slot]);
             }
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_block_meets() {
+    check(60, 80, |device, random| {
+        let values = random.words(64);
+        let got: Vec<u32> = run(device, Probe::new("sync_threads"), &values, 64)?;
+        prop_assert!(got.iter().eq(values.iter().rev()));
         Ok(())
     });
 }

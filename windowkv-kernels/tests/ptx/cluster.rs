@@ -23,22 +23,24 @@ fn blocks_reach_into_each_other() {
 fn multicast_reaches_every_block() {
     check(30, 90, |device, random| {
         let words = random.words(64 * 16 / 4);
+        let rank = 2 + random.below(3);
         let tensor = Tensor {
             element: 2,
             swizzle: 0,
             fill_nan: false,
             of_output: false,
-            size: vec![4, 64],
-            stride_bytes: vec![0, 16],
-            box_size: vec![4, 64],
+            size: vec![4, 8, 4, 2][..rank].to_vec(),
+            stride_bytes: vec![0, 16, 128, 512][..rank].to_vec(),
+            box_size: vec![4, 8, 4, 2][..rank].to_vec(),
         };
+        let bytes = 4 * tensor.box_size.iter().product::<u32>() as usize;
         let probe = Probe::new("tma_multicast")
             .blocks(2)
-            .arguments(&[2, 64 * 16])
+            .arguments(&[rank as i64, bytes as i64])
             .tensor(tensor);
-        let got: Vec<u32> = run(device, probe, &words, 2 * words.len())?;
-        prop_assert_eq!(&got[..words.len()], &words[..]);
-        prop_assert_eq!(&got[words.len()..], &words[..]);
+        let got: Vec<u32> = run(device, probe, &words, 2 * bytes / 4)?;
+        prop_assert_eq!(&got[..bytes / 4], &words[..bytes / 4]);
+        prop_assert_eq!(&got[bytes / 4..], &words[..bytes / 4]);
         Ok(())
     });
 }

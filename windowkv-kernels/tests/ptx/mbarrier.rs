@@ -21,3 +21,15 @@ fn phases_alternate() {
         Ok(())
     });
 }
+
+#[test]
+fn counts_arrivals_and_gives_its_memory_back() {
+    check(30, 90, |device, random| {
+        let counts = [1 + random.below(40), 1 + random.below(40)];
+        let words = random.words(2);
+        let probe = Probe::new("mbarrier_reuse").arguments(&counts.map(|count| count as i64));
+        let got: Vec<u32> = run(device, probe, &words, 6)?;
+        prop_assert_eq!(got, [0, 1, words[0], words[1], 0, 1]);
+        Ok(())
+    });
+}

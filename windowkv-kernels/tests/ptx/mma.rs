@@ -1,30 +1,26 @@
 //! mma.m16n8k16, with the manual's formulas for which register holds which element.
 
-use half::{bf16, f16};
-use proptest::prop_assert_eq;
 use windowkv_kernels::probe::Probe;
 
+use crate::sums::{Numbers, Operand, to_bits};
 use crate::{check, run};
 
 #[test]
 fn multiplies_with_the_fragments_of_the_manual() {
-    check(200, 80, |device, random| {
+    check(400, 80, |device, random| {
         let dtype = random.below(2) as i64;
-        let encode = |value: f32| -> u32 {
-            if dtype == 0 {
-                f16::from_f32(value).to_bits().into()
-            } else {
-                bf16::from_f32(value).to_bits().into()
-            }
-        };
+        let bfloat16 = dtype == 1;
+        let encode = |value: f32| -> u32 { to_bits(value, bfloat16).into() };
+        let numbers = Numbers::draw_any(random);
+        let mut draw = |operand| numbers.draw(random, operand, bfloat16);
         let a: Vec<Vec<f32>> = (0..16)
-            .map(|_| (0..16).map(|_| random.small()).collect())
+            .map(|_| (0..16).map(|_| draw(Operand::A)).collect())
             .collect();
         let b: Vec<Vec<f32>> = (0..16)
-            .map(|_| (0..8).map(|_| random.small()).collect())
+            .map(|_| (0..8).map(|_| draw(Operand::B)).collect())
             .collect();
         let c: Vec<Vec<f32>> = (0..16)
-            .map(|_| (0..8).map(|_| random.small()).collect())
+            .map(|_| (0..8).map(|_| numbers.draw_accumulator(random)).collect())
             .collect();
 
         let mut input = Vec::new();
@@ -60,8 +56,9 @@ fn multiplies_with_the_fragments_of_the_manual() {
             for i in 0..4 {
                 let row = if i < 2 { group } else { group + 8 };
                 let column = 2 * thread + (i & 1);
-                let sum: f32 = (0..16).map(|k| a[row][k] * b[k][column]).sum();
-                prop_assert_eq!(got[lane * 4 + i], sum + c[row][column]);
+                let products: Vec<_> = (0..16).map(|k| (a[row][k], b[k][column])).collect();
+                let c = c[row][column];
+                numbers.check(device, got[lane * 4 + i], c, &products, bfloat16)?;
             }
         }
         Ok(())

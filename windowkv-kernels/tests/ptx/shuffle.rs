@@ -13,7 +13,8 @@ fn source_lane(kind: i64, lane: i32, operand: i32, width: i32) -> i32 {
     let max_lane = (lane & segment_mask) | (clamp & !segment_mask);
     let min_lane = lane & segment_mask;
     let (from, valid) = match kind {
-        0 => {
+        // 4: as 0, of floats.
+        0 | 4 => {
             let from = min_lane | (operand & !segment_mask & 0x1f);
             (from, from <= max_lane)
         }
@@ -27,7 +28,7 @@ fn source_lane(kind: i64, lane: i32, operand: i32, width: i32) -> i32 {
 #[test]
 fn shuffles_follow_the_manual() {
     check(400, 80, |device, random| {
-        let kind = random.below(4) as i64;
+        let kind = random.below(5) as i64;
         let width = 1 << random.below(6);
         let operand = random.below(32) as i32;
         let values = random.words(32);

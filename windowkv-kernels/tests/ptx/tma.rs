@@ -171,6 +171,49 @@ fn stores_boxes() {
     });
 }
 
+/// A map of the output, of rows of four words, and a box of 32 of them.
+fn rows_of_output(rows: usize) -> Tensor {
+    Tensor {
+        element: 2,
+        swizzle: 0,
+        fill_nan: false,
+        of_output: true,
+        size: vec![4, rows as u64],
+        stride_bytes: vec![0, 16],
+        box_size: vec![4, 32],
+    }
+}
+
+#[test]
+fn groups_of_stores_are_awaited_one_by_one() {
+    check(60, 90, |device, random| {
+        let groups = 1 + random.below(6);
+        let words = random.words(groups * 128);
+        let probe = Probe::new("tma_store_groups")
+            .arguments(&[groups as i64, 0])
+            .tensor(rows_of_output(groups * 32));
+        let got: Vec<u32> = run(device, probe, &words, 2 * words.len())?;
+        // In global memory, and as the storing thread sees it after the wait.
+        prop_assert_eq!(&got[..words.len()], &words[..]);
+        prop_assert_eq!(&got[words.len()..], &words[..]);
+        Ok(())
+    });
+}
+
+/// tma_store_wait_read promises that shared memory was read, not that global memory was written: the emulated
+/// GPU writes as late as it may.
+#[test]
+fn a_store_is_seen_after_tma_store_wait_alone() {
+    let device = windowkv_kernels::Device::emulated();
+    let words: Vec<u32> = (0..128).collect();
+    let probe = Probe::new("tma_store_groups")
+        .arguments(&[1, 1])
+        .tensor(rows_of_output(32));
+    let got: Vec<u32> = run(&device, probe, &words, 256).expect("no report");
+    assert_eq!(got[..128], words[..]);
+    assert!(got[128..].iter().all(|&word| word == u32::MAX));
+}
+
 #[test]
 fn bad_maps_are_refused() {
     let device = windowkv_kernels::Device::emulated();
@@ -201,6 +244,22 @@ fn bad_maps_are_refused() {
     refuse(&|map| map.stride_bytes[1] = 120, "stride");
     refuse(&|map| map.box_size[1] = 257, "box side");
     refuse(&|map| map.size[1] = 0, "size");
+    refuse(&|map| map.size[1] = (1 << 32) + 1, "size");
+    refuse(
+        &|map| {
+            map.swizzle = 0;
+            map.box_size[0] = 4;
+        },
+        "row of the box",
+    );
+    refuse(
+        &|map| {
+            map.size.truncate(1);
+            map.stride_bytes.truncate(1);
+            map.box_size.truncate(1);
+        },
+        "rank",
+    );
     refuse(
         &|map| {
             map.element = 3;

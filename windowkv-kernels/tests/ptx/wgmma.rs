@@ -4,12 +4,11 @@
 //! core matrices of 8 rows of 16 bytes, in which the rows of a K-major operand run along k and those of an
 //! MN-major one along m or n.
 
-use half::{bf16, f16};
-use proptest::prop_assert_eq;
 use proptest::test_runner::TestCaseError;
 use windowkv_kernels::Device;
 use windowkv_kernels::probe::Probe;
 
+use crate::sums::{Numbers, Operand, to_bits};
 use crate::{Random, check, run};
 
 const IMAGE_A: usize = 32 * 1024;
@@ -94,14 +93,6 @@ impl Layout {
     }
 }
 
-fn encode(bfloat16: bool, value: f32) -> u16 {
-    if bfloat16 {
-        bf16::from_f32(value).to_bits()
-    } else {
-        f16::from_f32(value).to_bits()
-    }
-}
-
 fn product(
     device: &Device,
     random: &mut Random,
@@ -121,12 +112,20 @@ fn product(
     let steps = a.steps(IMAGE_A, 64).min(b.steps(IMAGE_B, n)).max(1);
     let k = 16 * steps;
 
-    let a_values: Vec<f32> = (0..64 * k).map(|_| random.small()).collect();
-    let b_values: Vec<f32> = (0..n * k).map(|_| random.small()).collect();
-    let d_values: Vec<f32> = (0..64 * n).map(|_| random.small()).collect();
+    let numbers = Numbers::draw_any(random);
+    let mut draw = |len: usize, operand| -> Vec<f32> {
+        (0..len)
+            .map(|_| numbers.draw(random, operand, bfloat16))
+            .collect()
+    };
+    let a_values = draw(64 * k, Operand::A);
+    let b_values = draw(n * k, Operand::B);
+    let d_values: Vec<f32> = (0..64 * n)
+        .map(|_| numbers.draw_accumulator(random))
+        .collect();
     let mut image = vec![0u8; IMAGE_A + IMAGE_B];
     let mut put = |at: usize, value: f32| {
-        image[at..at + 2].copy_from_slice(&encode(bfloat16, value).to_le_bytes());
+        image[at..at + 2].copy_from_slice(&to_bits(value, bfloat16).to_le_bytes());
     };
     for kk in 0..k {
         for m in 0..64 {
@@ -158,7 +157,7 @@ fn product(
             for register in 0..4 {
                 let row = 16 * warp + lane / 4 + 8 * (register % 2);
                 let column = 16 * step + 2 * (lane % 4) + 8 * (register / 2);
-                let pair = |c: usize| u32::from(encode(bfloat16, a_values[row * k + c]));
+                let pair = |c: usize| u32::from(to_bits(a_values[row * k + c], bfloat16));
                 input.push(pair(column) | pair(column + 1) << 16);
             }
         }
@@ -178,19 +177,17 @@ fn product(
     for thread in 0..128 {
         for i in 0..n / 2 {
             let (row, column) = place(thread, i);
-            let sum: f32 = (0..k)
-                .map(|kk| a_values[row * k + kk] * b_values[column * k + kk])
-                .sum();
-            prop_assert_eq!(
-                got[thread * (n / 2) + i],
-                sum + d_values[row * n + column],
-                "{} swizzle {} registers {} row {} column {}",
-                name,
-                swizzle,
-                in_registers,
-                row,
-                column
-            );
+            let products: Vec<_> = (0..k)
+                .map(|kk| (a_values[row * k + kk], b_values[column * k + kk]))
+                .collect();
+            let got = got[thread * (n / 2) + i];
+            let d = d_values[row * n + column];
+            let checked = numbers.check(device, got, d, &products, bfloat16);
+            checked.map_err(|error| {
+                TestCaseError::fail(format!(
+                    "{name}, swizzle {swizzle}, a in registers: {in_registers}, row {row}, column {column}: {error}"
+                ))
+            })?;
         }
     }
     Ok(())
@@ -225,5 +222,52 @@ fn a_along_m() {
             if b_along_k { "k" } else { "mn" }
         );
         product(device, random, &name, (bfloat16, 64, false, b_along_k))
+    });
+}
+
+/// Groups of products in flight, each with accumulators of its own, which are added to or written over.
+#[test]
+fn groups_are_awaited_one_by_one() {
+    check(60, 90, |device, random| {
+        let accumulate = random.below(2) == 1;
+        let in_flight = [0, 1, 3][random.below(3)];
+        let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| random.small()).collect() };
+        let (a, b, mut d) = (draw(4 * 64 * 16), draw(4 * 8 * 16), draw(4 * 64 * 8));
+        if !accumulate {
+            d.fill(f32::NAN);
+        }
+        // Core matrices of 8 rows of 16 bytes, two along k side by side.
+        let place = |row: usize, k: usize| row / 8 * 128 + k / 8 * 64 + row % 8 * 8 + k % 8;
+        let mut halves = vec![0u16; 4 * (64 + 8) * 16];
+        let (a_image, b_image) = halves.split_at_mut(4 * 64 * 16);
+        for (image, values, rows) in [(a_image, &a, 64), (b_image, &b, 8)] {
+            for (index, &value) in values.iter().enumerate() {
+                let (row, k) = (index / 16, index % 16);
+                image[row / rows * rows * 16 + place(row % rows, k)] = to_bits(value, false);
+            }
+        }
+        let mut input: Vec<u32> = halves
+            .chunks(2)
+            .map(|pair| u32::from(pair[0]) | u32::from(pair[1]) << 16)
+            .collect();
+        // The fragment of d: element i of a thread of a product.
+        let element = |product: usize, thread: usize, i: usize| {
+            let row = thread / 32 * 16 + thread % 32 / 4 + 8 * (i / 2);
+            (product * 64 + row, 2 * (thread % 4) + i % 2)
+        };
+        let fragments = || (0..4 * 128 * 4).map(|at| element(at / 512, at / 4 % 128, at % 4));
+        input.extend(fragments().map(|(row, column)| d[row * 8 + column].to_bits()));
+
+        let probe =
+            Probe::new(&format!("wgmma_groups_{in_flight}")).arguments(&[i64::from(accumulate)]);
+        let got: Vec<f32> = run(device, probe, &input, 4 * 64 * 8)?;
+        for ((row, column), got) in fragments().zip(got) {
+            let products: Vec<_> = (0..16)
+                .map(|k| (a[row * 16 + k], b[(row / 64 * 8 + column) * 16 + k]))
+                .collect();
+            let start = if accumulate { d[row * 8 + column] } else { 0.0 };
+            Numbers::Exact.check(device, got, start, &products, false)?;
+        }
+        Ok(())
     });
 }
