@@ -112,8 +112,8 @@ inline void check_sizes(Check& check, const wkv_score_params& p) {
 }
 
 inline size_t workspace_bytes(const wkv_score_params& params) {
-  return static_cast<size_t>(workspace_columns(params)) *
-         static_cast<size_t>(params.num_heads_q) * sizeof(float);
+  return static_cast<size_t>(workspace_columns(params)) * static_cast<size_t>(params.num_heads_q) *
+         sizeof(float);
 }
 
 inline wkv_status check_workspace_size(const wkv_score_params* params, const size_t* bytes) {
@@ -154,8 +154,7 @@ inline wkv_status check(const wkv_score_params* params) {
   check.require(p.pooling_width >= 1 && p.pooling_width % 2 == 1,
                 "pooling_width is %d, not odd: 1 is no pooling", p.pooling_width);
   check.require(p.pooling == WKV_POOL_AVERAGE || p.pooling == WKV_POOL_MAX,
-                "pooling is %d, not WKV_POOL_AVERAGE or WKV_POOL_MAX",
-                static_cast<int>(p.pooling));
+                "pooling is %d, not WKV_POOL_AVERAGE or WKV_POOL_MAX", static_cast<int>(p.pooling));
   check.require(std::isfinite(p.softmax_scale), "softmax_scale is %g",
                 static_cast<double>(p.softmax_scale));
   check.workspace(p.workspace, p.workspace_bytes, workspace_bytes(p));
