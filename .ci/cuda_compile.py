@@ -85,7 +85,8 @@ def main():
                 name = name.replace("(ptx::Major)", "")
                 function = re.sub(r"<.*", "", name).split("::")[-1]
                 line = f"{name[:58]:58} {arch:7} {registers:4}"
-                launch = known.get(function)
+                # By its template's arguments, where they change what a launch asks for.
+                launch = known.get(name.replace(" ", "")) or known.get(function)
                 if launch:
                     threads, shared = launch
                     blocks, percent = occupancy(arch, registers, threads, shared + static)
