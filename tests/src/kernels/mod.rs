@@ -4,6 +4,8 @@ mod attention;
 mod filled;
 mod half_precision;
 mod layout;
+#[path = "../../../windowkv-kernels/examples/planted_bugs/library.rs"]
+mod library;
 mod runner;
 pub mod score;
 
