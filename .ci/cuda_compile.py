@@ -49,20 +49,27 @@ def occupancy(arch, registers, threads, shared):
 
 
 def launches(folder):
-    """Threads and dynamic shared memory of each kernel, as its launcher has them."""
-    program = f"{folder}/resources"
+    """Threads and dynamic shared memory of each kernel, as the programs cuda/**/resources.cpp print them."""
     compiler = os.environ.get("CXX", "c++")
+    # The kernels themselves, and what they call, are left out.
+    flags = ["-std=c++20", "-O1", "-w", "-Wno-psabi", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"]
     includes = ["-Icuda", "-Icuda/include", "-Icuda/simt/checks/plain"]
-    subprocess.run([compiler, "-std=c++20", *includes, "cuda/samples/resources.cpp", "-o", program], check=True)
-    lines = subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines()
-    return {name: (int(threads), int(shared)) for name, threads, shared in map(str.split, lines)}
+    known = {}
+    for source in pathlib.Path("cuda").rglob("resources.cpp"):
+        program = f"{folder}/{str(source).replace('/', '_')}"
+        subprocess.run([compiler, *flags, *includes, str(source), "-o", program], check=True)
+        printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+        for line in printed.splitlines():
+            name, threads, shared = line.split()
+            known[name] = (int(threads), int(shared))
+    return known
 
 
 def main():
     nvcc, wanted = sys.argv[1:3]
     sources = sorted(path for path in pathlib.Path("cuda").rglob("*.cu") if wanted in str(path))
     failed = not sources
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         known = launches(folder)
         results = pool.map(lambda source: compile_file(nvcc, source, folder), sources)
         count = 0
@@ -74,14 +81,20 @@ def main():
             for arch, mangled, registers, stack, spills, static in kernels(report):
                 count += 1
                 name = subprocess.run(["c++filt", mangled], capture_output=True, text=True).stdout.strip()
-                name = re.sub(r"windowkv::(device::)?|\(anonymous namespace\)::|^void |\(.*", "", name)
+                name = re.sub(r"windowkv::(device::)?|\(anonymous namespace\)::|^void |\([^()]*\)$", "", name)
+                name = name.replace("(ptx::Major)", "")
                 function = re.sub(r"<.*", "", name).split("::")[-1]
                 line = f"{name[:58]:58} {arch:7} {registers:4}"
-                if function in known:
-                    threads, shared = known[function]
+                # By its template's arguments, where they change what a launch asks for.
+                launch = known.get(name.replace(" ", "")) or known.get(function)
+                if launch:
+                    threads, shared = launch
                     blocks, percent = occupancy(arch, registers, threads, shared + static)
                     line += f" {threads:7} {shared + static:7} {blocks:9} {percent:8}%"
                 print(line)
+                if not launch:
+                    print(f"error: no cuda/**/resources.cpp prints the launch of {name}")
+                    failed = True
                 if stack or spills:
                     print(f"error: {name} on {arch}: {stack} bytes of local memory, {spills} bytes of spills")
                     failed = True

@@ -87,6 +87,11 @@ constexpr wkv_kernels kKernels = {
     .gather = wkv_cuda_gather,
     .decode = wkv_cuda_decode,
     .advance = wkv_cuda_advance,
+    .rms_norm = wkv_cuda_rms_norm,
+    .rope = wkv_cuda_rope,
+    .silu_mul = wkv_cuda_silu_mul,
+    .embedding = wkv_cuda_embedding,
+    .sample = wkv_cuda_sample,
     .score_workspace_size = wkv_score_workspace_size,
     .decode_workspace_size = wkv_decode_workspace_size,
 };

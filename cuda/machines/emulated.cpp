@@ -57,6 +57,11 @@ constexpr wkv_kernels kKernels = {
     .gather = wkv_emulated_gather,
     .decode = wkv_emulated_decode,
     .advance = wkv_emulated_advance,
+    .rms_norm = wkv_emulated_rms_norm,
+    .rope = wkv_emulated_rope,
+    .silu_mul = wkv_emulated_silu_mul,
+    .embedding = wkv_emulated_embedding,
+    .sample = wkv_emulated_sample,
     .score_workspace_size = wkv_score_workspace_size,
     .decode_workspace_size = wkv_decode_workspace_size,
 };

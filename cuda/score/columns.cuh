@@ -111,10 +111,8 @@ WKV_FN float sum_over_quad(const float (&sums)[4]) {
   const int lane_idx = ptx::lane_idx();
   const bool upper = lane_idx & 2;
   const bool odd = lane_idx & 1;
-  const float first =
-      (upper ? sums[2] : sums[0]) + ptx::shuffle_xor(upper ? sums[0] : sums[2], 2);
-  const float second =
-      (upper ? sums[3] : sums[1]) + ptx::shuffle_xor(upper ? sums[1] : sums[3], 2);
+  const float first = (upper ? sums[2] : sums[0]) + ptx::shuffle_xor(upper ? sums[0] : sums[2], 2);
+  const float second = (upper ? sums[3] : sums[1]) + ptx::shuffle_xor(upper ? sums[1] : sums[3], 2);
   return (odd ? second : first) + ptx::shuffle_xor(odd ? first : second, 1);
 }
 
@@ -144,10 +142,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
 
   // q_gmem[0, h] and lse_gmem[h, 0] are of the first row that observes.
   const int64_t first_row = observed.q.seqlen - rows;
-  const T* q_gmem =
-      static_cast<const T*>(params.q.data) +
-      sequence_offset(params.sequences_q, observed.q, params.q.strides, batch_idx) +
-      first_row * params.q.strides.token + head_kv * group * params.q.strides.head;
+  const T* q_gmem = static_cast<const T*>(params.q.data) +
+                    sequence_offset(params.sequences_q, observed.q, params.q.strides, batch_idx) +
+                    first_row * params.q.strides.token + head_kv * group * params.q.strides.head;
   const float* lse_gmem = params.lse.data +
                           sequence_offset(params.sequences_q, observed.q, params.lse, batch_idx) +
                           first_row + head_kv * group * params.lse.head_stride;
@@ -175,9 +172,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     for (int i = threadIdx.x; i < count * kPieces; i += kThreads) {
       const int of_head = row + i / kPieces;
       const bool inside = of_head < rows;
-      const T* source =
-          q_gmem + head * params.q.strides.head +
-          (inside ? of_head * params.q.strides.token + i % kPieces * 8 : 0);
+      const T* source = q_gmem + head * params.q.strides.head +
+                        (inside ? of_head * params.q.strides.token + i % kPieces * 8 : 0);
       ptx::cp_async<16>(piece<kHeadDim>(smem.q, place + i / kPieces, i % kPieces * 8), source,
                         inside ? 16 : 0);
     }
@@ -234,9 +230,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
 #pragma unroll
         for (int d = 0; d < kHeadDim; d += 16) {
           // Matrices: columns 0-7 and 8-15 of the left half, then of the right half.
-          ptx::load_matrix(k_rmem[m][d / 16],
-                           piece<kHeadDim>(smem.k[warp_idx], m * 16 + lane_idx % 16,
-                                           d + lane_idx / 16 * 8));
+          ptx::load_matrix(
+              k_rmem[m][d / 16],
+              piece<kHeadDim>(smem.k[warp_idx], m * 16 + lane_idx % 16, d + lane_idx / 16 * 8));
         }
       }
       // All lanes have their keys before the next ones come.
@@ -249,8 +245,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     }
     ptx::cp_async_commit();
 
-    const int place = resident ? step.head * padded_rows + step.chunk * kChunkRows
-                               : stage * kChunkRows;
+    const int place =
+        resident ? step.head * padded_rows + step.chunk * kChunkRows : stage * kChunkRows;
     const int column = step.tile * kTileColumns + warp_idx * kWarpColumns;
     float chunk_sums[2 * kColumnTiles] = {};
     for (int i = 0; i < chunk_rows(step.chunk); i += kRowTile) {

@@ -69,16 +69,20 @@ inline int64_t workspace_columns(const wkv_score_params& params) {
   return kv.cu_seqlens != nullptr ? kv.num_tokens : params.batch * kv.max_seqlen;
 }
 
+// Tiles of an output with room for `room`: one at least, whose block raises the flags.
+inline int64_t output_tiles(int64_t tiles, int64_t room) {
+  const int64_t used = tiles < room ? tiles : room;
+  return used < 1 ? 1 : used;
+}
+
 inline int64_t pool_tiles(const wkv_score_params& params) {
-  const int64_t columns = params.sequences_kv.max_seqlen < params.max_columns
-                              ? params.sequences_kv.max_seqlen
-                              : params.max_columns;
-  return ceil_div<int64_t>(columns, kPoolThreads);
+  return output_tiles(ceil_div<int64_t>(params.sequences_kv.max_seqlen, kPoolThreads),
+                      ceil_div<int64_t>(params.max_columns, kPoolThreads));
 }
 
 inline int64_t window_tiles(const wkv_score_params& params) {
-  const int64_t tiles = ceil_div<int64_t>(params.sequences_kv.max_seqlen, kMinColumnsOfBlock);
-  return tiles < params.max_windows ? tiles : params.max_windows;
+  return output_tiles(ceil_div<int64_t>(params.sequences_kv.max_seqlen, kMinColumnsOfBlock),
+                      params.max_windows);
 }
 
 // Spans into which the column tiles of a sequence and KV head are dealt, one block each. `blocks`:
@@ -108,8 +112,8 @@ inline void check_sizes(Check& check, const wkv_score_params& p) {
 }
 
 inline size_t workspace_bytes(const wkv_score_params& params) {
-  return static_cast<size_t>(workspace_columns(params)) *
-         static_cast<size_t>(params.num_heads_q) * sizeof(float);
+  return static_cast<size_t>(workspace_columns(params)) * static_cast<size_t>(params.num_heads_q) *
+         sizeof(float);
 }
 
 inline wkv_status check_workspace_size(const wkv_score_params* params, const size_t* bytes) {
@@ -150,15 +154,14 @@ inline wkv_status check(const wkv_score_params* params) {
   check.require(p.pooling_width >= 1 && p.pooling_width % 2 == 1,
                 "pooling_width is %d, not odd: 1 is no pooling", p.pooling_width);
   check.require(p.pooling == WKV_POOL_AVERAGE || p.pooling == WKV_POOL_MAX,
-                "pooling is %d, not WKV_POOL_AVERAGE or WKV_POOL_MAX",
-                static_cast<int>(p.pooling));
+                "pooling is %d, not WKV_POOL_AVERAGE or WKV_POOL_MAX", static_cast<int>(p.pooling));
   check.require(std::isfinite(p.softmax_scale), "softmax_scale is %g",
                 static_cast<double>(p.softmax_scale));
   check.workspace(p.workspace, p.workspace_bytes, workspace_bytes(p));
   // As many blocks as a grid can have in x; the launch with one block a tile is the largest.
   constexpr int64_t kMaxBlocks = 0x7fffffff;
-  const int64_t tiles = ceil_div<int64_t>(p.sequences_kv.max_seqlen, kMinColumnsOfBlock);
-  check.require(tiles == 0 || int64_t{p.batch} * p.num_heads_q <= kMaxBlocks / tiles,
+  const int64_t tiles = ceil_div<int64_t>(p.sequences_kv.max_seqlen, kMinColumnsOfBlock) + 1;
+  check.require(int64_t{p.batch} * p.num_heads_q <= kMaxBlocks / tiles,
                 "%d sequences of %lld tokens with %d heads are more than one launch can do: "
                 "split the batch",
                 p.batch, static_cast<long long>(p.sequences_kv.max_seqlen), p.num_heads_q);

@@ -48,7 +48,7 @@ extern "C" int wkv_emulated_score(const wkv_score_params* params) {
                                     : run_columns<ptx::Bfloat16>(*params);
   if (status != WKV_OK) return status;
   const int64_t pool_grid = pool_tiles(*params) * params->batch * params->column_heads;
-  if (params->column_scores.data != nullptr && pool_grid > 0) {
+  if (params->column_scores.data != nullptr) {
     status = emulate({.grid = {static_cast<unsigned>(pool_grid)},
                       .block = {kPoolThreads},
                       .cluster = {},
@@ -57,7 +57,7 @@ extern "C" int wkv_emulated_score(const wkv_score_params* params) {
     if (status != WKV_OK) return status;
   }
   const int64_t window_grid = window_tiles(*params) * params->batch;
-  if (params->window_scores.data != nullptr && window_grid > 0) {
+  if (params->window_scores.data != nullptr) {
     status = emulate({.grid = {static_cast<unsigned>(window_grid)},
                       .block = {kWindowThreads},
                       .cluster = {},

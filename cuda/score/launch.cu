@@ -56,13 +56,13 @@ extern "C" int wkv_cuda_score(const wkv_score_params* params) {
                                     : run_columns<ptx::Bfloat16>(*params, blocks);
   if (status != WKV_OK) return status;
   const int64_t pool_grid = pool_tiles(*params) * params->batch * params->column_heads;
-  if (params->column_scores.data != nullptr && pool_grid > 0) {
+  if (params->column_scores.data != nullptr) {
     status = launch(score_pool_kernel, dim3(static_cast<unsigned>(pool_grid)), dim3(kPoolThreads),
                     1, 0, params->stream, *params);
     if (status != WKV_OK) return status;
   }
   const int64_t window_grid = window_tiles(*params) * params->batch;
-  if (params->window_scores.data != nullptr && window_grid > 0) {
+  if (params->window_scores.data != nullptr) {
     status = launch(score_windows_kernel, dim3(static_cast<unsigned>(window_grid)),
                     dim3(kWindowThreads), 1, sizeof(WindowsStorage), params->stream, *params);
   }

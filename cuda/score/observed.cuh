@@ -4,6 +4,7 @@
 
 #include "common/sequences.cuh"
 #include "ptx/machine.h"
+#include "score/config.cuh"
 #include "windowkv.h"
 
 namespace windowkv::inline WKV_MACHINE::score {
@@ -32,7 +33,8 @@ WKV_FN Observed observe(const wkv_score_params& params, int batch_idx) {
   const int64_t suffix_len = clamp(given.suffix_len, 0, observed.kv.seqlen);
   observed.rows = static_cast<int>(clamp(given.query_len, 0, observed.q.seqlen));
   observed.columns = static_cast<int>(observed.kv.seqlen - suffix_len);
-  observed.window_len = static_cast<int>(clamp(given.window_len, 1, params.sequences_kv.max_seqlen));
+  // Not to a length of the batch, on which no order of a sum may depend.
+  observed.window_len = static_cast<int>(clamp(given.window_len, 1, kMaxSeqlen));
   observed.top_tokens = static_cast<int>(clamp(given.top_tokens, 1, observed.window_len));
   observed.num_windows = (observed.columns + observed.window_len - 1) / observed.window_len;
   return observed;

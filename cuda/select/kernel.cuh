@@ -52,8 +52,7 @@ struct Run {
     for (int step = 0; step < kHeldKeys; ++step) {
       if (step >= steps) break;
       const int index = first + step * 32;
-      held[step] =
-          index < num_windows ? __builtin_bit_cast(uint32_t, scores[index]) : 0;
+      held[step] = index < num_windows ? __builtin_bit_cast(uint32_t, scores[index]) : 0;
     }
     bool nan = false;
 #pragma unroll

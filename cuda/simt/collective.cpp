@@ -87,7 +87,8 @@ void meet_warp(const WarpCollective& collective, uint32_t mask, const void* argu
   }
   meeting->arguments[thread.lane] = arguments;
   meeting->arrived |= bit;
-  void* token = warp.sync.collecting_token();
+  auto& meetings = warp.meetings_of[std::countr_zero(mask)];
+  void* token = &meetings.tokens[meetings.turn & 1];
   if (collective.orders_memory) {
     if constexpr (checks::kShadow) warp.sync.release(thread.clock);
     checks::annotate_release(token);
@@ -96,6 +97,7 @@ void meet_warp(const WarpCollective& collective, uint32_t mask, const void* argu
     wait_blocked(what, site);
   } else {
     if (collective.orders_memory) warp.sync.publish();
+    ++meetings.turn;
     const WarpMeeting done = *meeting;
     warp.meetings.erase(warp.meetings.begin() + (meeting - warp.meetings.data()));
     if (complete != nullptr) complete(warp, mask, done.arguments);

@@ -122,6 +122,12 @@ struct Warp {
   Thread* threads = nullptr;
   std::vector<WarpMeeting> meetings;
   SyncClock sync;
+  // Meetings for ThreadSanitizer. Those that overlap share no lane, so the first lane names one; a
+  // lane that is late to leave a meeting may overlap with its next, hence two in turn.
+  struct {
+    char tokens[2];
+    unsigned turn;
+  } meetings_of[kWarpSize] = {};
   uint32_t wgmma_epoch = 0;
 };
 

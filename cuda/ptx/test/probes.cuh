@@ -8,7 +8,7 @@
 namespace windowkv::inline WKV_MACHINE::probe {
 
 inline constexpr Probe kProbes[] = {
-    {"thread", 288, 1, sizeof(ThreadStorage), thread_probe},
+    {"thread", 160, 1, sizeof(ThreadStorage), thread_probe},
     {"shuffle", 32, 1, 0, shuffle_probe},
     {"vote", 32, 1, 0, vote_probe},
     {"number", 256, 1, 0, number_probe},

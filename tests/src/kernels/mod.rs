@@ -5,6 +5,7 @@ mod filled;
 mod half_precision;
 mod layout;
 mod runner;
+pub mod score;
 
 pub use attention::Expected;
 pub use filled::{Filled, check_poison};

@@ -1,5 +1,6 @@
 //! A test for each function of `cuda/ptx`, against the PTX manual's semantics as computed here. Every test
-//! runs on the emulated GPU under random schedules and, where there is one, on a real GPU.
+//! runs on the emulated GPU under random schedules and, where there is one, on a real GPU; or, for
+//! `.ci/sanitizers.sh`, on the library that `WINDOWKV_LIBRARY` names.
 
 mod atomics;
 mod barrier;
@@ -8,6 +9,8 @@ mod cp_async;
 mod faults;
 mod fence;
 mod ldmatrix;
+#[path = "../../examples/planted_bugs/library.rs"]
+mod library;
 mod mbarrier;
 mod mma;
 mod number;
@@ -52,20 +55,33 @@ impl Random {
     }
 }
 
-/// Runs `body` on every device of at least this capability for `cases` seeds; a failing seed shrinks.
+/// All devices, or the one of a library that was built with a sanitizer.
+fn devices() -> Vec<Device> {
+    match std::env::var("WINDOWKV_LIBRARY") {
+        Ok(path) => vec![library::open(&path).expect("a library of the emulated GPU")],
+        Err(_) => Device::all(),
+    }
+}
+
+/// Runs `body` on every device of at least this capability for `cases` seeds; a failing seed shrinks. A
+/// sanitizer is given a twentieth of them: it makes a run ten to a hundred times as long.
 fn check(
     cases: u32,
     capability: u32,
     body: impl Fn(&Device, &mut Random) -> Result<(), TestCaseError>,
 ) {
     let mut ran = 0;
-    for device in Device::all() {
+    for device in devices() {
         if device.capability() < capability {
             continue;
         }
         ran += 1;
         let config = Config {
-            cases,
+            cases: if device.name() == "library" {
+                cases.div_ceil(20)
+            } else {
+                cases
+            },
             failure_persistence: None,
             ..Config::default()
         };

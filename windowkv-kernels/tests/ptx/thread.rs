@@ -7,7 +7,7 @@ use crate::{check, run};
 
 #[test]
 fn threads_know_their_place() {
-    const THREADS: usize = 288;
+    const THREADS: usize = 160;
     check(10, 80, |device, random| {
         let blocks = 1 + random.below(3);
         let probe = Probe::new("thread").blocks(blocks as u32);

@@ -1,0 +1,600 @@
+//! The score kernels against the f64 oracle: column scores, window scores, and the windows chosen by them.
+
+use half::{bf16, f16};
+use ndarray::{Array2, Array3, s};
+use proptest::prelude::*;
+use windowkv_kernels::ops::Pooling;
+use windowkv_kernels::{
+    Buffer, Device, Error, Flags, Matrix, MatrixMut, Observation, RowsF32, RowsF32Mut, Schedule,
+    Sequences, Tensor, ops,
+};
+use windowkv_ref::policy::{Windows, top_indices};
+use windowkv_ref::softmax_scale;
+use windowkv_tests::kernels::score::{
+    Bounded, column_scores, log_sum_exp, mean_over_groups, pooled, window_scores,
+};
+use windowkv_tests::kernels::{Half, Lay, Order, fail, on_every_device};
+use windowkv_tests::random::tensor;
+
+/// Bits of a float that nobody wrote.
+const POISON: u32 = u32::MAX;
+
+/// How the sequences of a batch follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Batching {
+    Ragged,
+    /// Ragged, and only the first tokens of each sequence count.
+    RaggedShortened,
+    Padded,
+}
+
+#[derive(Debug, Clone)]
+struct SequenceCase {
+    seqlen_q: usize,
+    seqlen_kv: usize,
+    observation: Observation,
+    seed: u64,
+}
+
+impl SequenceCase {
+    fn scored(&self) -> bool {
+        self.observation.window_len > 0
+    }
+
+    /// Rows that observe.
+    fn rows(&self) -> usize {
+        self.seqlen_q.min(self.observation.query_len as usize)
+    }
+
+    fn windows(&self) -> Windows {
+        let Observation {
+            suffix_len,
+            window_len,
+            ..
+        } = self.observation;
+        let seqlen = if self.scored() { self.seqlen_kv } else { 0 };
+        Windows::new(seqlen, suffix_len as usize, window_len.max(1) as usize).expect("windows")
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    bfloat16: bool,
+    num_heads_kv: usize,
+    group: usize,
+    head_dim: usize,
+    /// About the largest score.
+    top: f64,
+    batching: Batching,
+    orders: [Order; 2],
+    pooling: Pooling,
+    /// Column scores of query heads, and not of KV heads.
+    of_query_heads: bool,
+    /// Room for columns and windows beyond the most (below 0: too little).
+    spare: [i32; 2],
+    sequences: Vec<SequenceCase>,
+}
+
+/// The edges of a tile of 128 columns and of a warp's 32.
+const LENGTHS: [usize; 16] = [
+    0, 1, 2, 31, 32, 33, 127, 128, 129, 160, 255, 256, 257, 300, 384, 385,
+];
+/// The edges of a tile of 16 rows, a chunk of 64, and of what stays in shared memory.
+const ROWS: [i32; 14] = [0, 1, 4, 15, 16, 17, 32, 63, 64, 65, 127, 128, 129, i32::MAX];
+const WINDOWS: [i32; 14] = [0, 1, 2, 4, 8, 12, 16, 17, 31, 32, 33, 64, 130, 1000];
+
+fn sequence() -> impl Strategy<Value = SequenceCase> {
+    let length = prop_oneof![prop::sample::select(&LENGTHS[..]), 1usize..200];
+    let rows = prop_oneof![prop::sample::select(&ROWS[..]), 1..40i32];
+    let window = prop::sample::select(&WINDOWS[..]);
+    (
+        (length, 0..5, 0usize..150),
+        (rows, 0..4, 0..40i32),
+        (window, 0..4, 1..40i32),
+        any::<u64>(),
+    )
+        .prop_map(|((seqlen_kv, which_q, any_q), rows, window, seed)| {
+            let (query_len, which_suffix, any_suffix) = rows;
+            let (window_len, which_top, any_top) = window;
+            let seqlen_q = match which_q {
+                0 => any_q,
+                1 => (query_len as usize).min(seqlen_kv),
+                2 => seqlen_kv + any_q % 20,
+                _ => seqlen_kv,
+            };
+            let suffix_len = match which_suffix {
+                0 => any_suffix,
+                1 => 0,
+                _ => query_len.min(40),
+            };
+            let top_tokens = match which_top {
+                0 => any_top,
+                1 => window_len.max(1),
+                _ => (window_len / 2).max(1),
+            };
+            let observation = Observation {
+                query_len,
+                suffix_len,
+                window_len,
+                top_tokens,
+            };
+            SequenceCase {
+                seqlen_q,
+                seqlen_kv,
+                observation,
+                seed,
+            }
+        })
+}
+
+fn any_case() -> impl Strategy<Value = Case> {
+    let group = prop_oneof![4 => 1usize..=4, 1 => Just(7usize)];
+    let batching = prop_oneof![
+        Just(Batching::Ragged),
+        Just(Batching::RaggedShortened),
+        Just(Batching::Padded)
+    ];
+    let width = || (0usize..8).prop_map(|half| 2 * half + 1);
+    let pooling = prop_oneof![
+        2 => Just(Pooling::None),
+        1 => width().prop_map(|width| Pooling::Average { width }),
+        1 => width().prop_map(|width| Pooling::Max { width }),
+    ];
+    let spare = || prop_oneof![5 => 0..9i32, 1 => -20..0i32];
+    (
+        (
+            any::<bool>(),
+            1usize..=2,
+            group,
+            prop::sample::select(&[32usize, 64, 96, 128][..]),
+            prop::sample::select(&[0.01, 2.0, 20.0, 300.0][..]),
+        ),
+        (batching, [Order::any(), Order::any()]),
+        (pooling, any::<bool>(), [spare(), spare()]),
+        prop_oneof![8 => prop::collection::vec(sequence(), 1..=2), 1 => prop::collection::vec(sequence(), 0..=3)],
+    )
+        .prop_map(|(shape, memory, output, sequences)| {
+            let (bfloat16, num_heads_kv, group, head_dim, top) = shape;
+            let (batching, orders) = memory;
+            let (pooling, of_query_heads, spare) = output;
+            Case { bfloat16, num_heads_kv, group, head_dim, top, batching, orders, pooling, of_query_heads, spare, sequences }
+        })
+}
+
+/// Where the sequences of a batch lie in a tensor.
+struct Places {
+    batch: usize,
+    tokens: usize,
+    /// `(batch, token)` of each sequence's first token.
+    starts: Vec<(usize, usize)>,
+    cu_seqlens: Option<Vec<i32>>,
+    seqlens: Option<Vec<i32>>,
+    max_seqlen: usize,
+}
+
+impl Places {
+    fn new(lens: &[usize], batching: Batching) -> Self {
+        let max_seqlen = lens.iter().copied().max().unwrap_or(0);
+        let seqlens: Vec<i32> = lens.iter().map(|&len| len as i32).collect();
+        if batching == Batching::Padded {
+            let all_full = lens.iter().all(|&len| len == max_seqlen);
+            return Self {
+                batch: lens.len(),
+                tokens: max_seqlen + 2,
+                starts: (0..lens.len()).map(|b| (b, 0)).collect(),
+                cu_seqlens: None,
+                seqlens: (!all_full).then_some(seqlens),
+                max_seqlen,
+            };
+        }
+        let shortened = batching == Batching::RaggedShortened;
+        let mut cu_seqlens = vec![0];
+        for (b, &len) in lens.iter().enumerate() {
+            let unused = if shortened { b % 3 + 1 } else { 0 };
+            cu_seqlens.push(cu_seqlens[b] + (len + unused) as i32);
+        }
+        Self {
+            batch: 1,
+            tokens: cu_seqlens[lens.len()] as usize,
+            starts: cu_seqlens[..lens.len()]
+                .iter()
+                .map(|&at| (0, at as usize))
+                .collect(),
+            cu_seqlens: Some(cu_seqlens),
+            seqlens: shortened.then_some(seqlens),
+            max_seqlen: max_seqlen + usize::from(shortened) * 3,
+        }
+    }
+}
+
+/// The sequences of a tensor on the device.
+struct DeviceSequences {
+    cu_seqlens: Option<Buffer<i32>>,
+    seqlens: Option<Buffer<i32>>,
+    max_seqlen: usize,
+}
+
+impl DeviceSequences {
+    fn new(device: &Device, places: &Places) -> Result<Self, Error> {
+        let upload = |list: &Option<Vec<i32>>| list.as_ref().map(|l| device.upload(l)).transpose();
+        Ok(Self {
+            cu_seqlens: upload(&places.cu_seqlens)?,
+            seqlens: upload(&places.seqlens)?,
+            max_seqlen: places.max_seqlen,
+        })
+    }
+
+    fn view(&self) -> Sequences<'_> {
+        let sequences = match &self.cu_seqlens {
+            Some(cu_seqlens) => Sequences::ragged(cu_seqlens.view(), self.max_seqlen),
+            None => Sequences::padded(self.max_seqlen),
+        };
+        match &self.seqlens {
+            Some(seqlens) => sequences.with_seqlens(seqlens.view()),
+            None => sequences,
+        }
+    }
+}
+
+/// One sequence's tensors, exactly as the kernel gets them.
+#[derive(Clone)]
+struct Tensors {
+    /// `[seqlen_q, num_heads_q, head_dim]`
+    q: Array3<f64>,
+    /// `[seqlen_kv, num_heads_kv, head_dim]`
+    k: Array3<f64>,
+    /// `[num_heads_q, seqlen_q]`
+    lse: Array2<f32>,
+}
+
+impl Tensors {
+    fn new<T: Half>(case: &Case, sequence: &SequenceCase) -> Self {
+        let amplitude = (case.top / (case.head_dim as f64).sqrt()).sqrt();
+        let make = |offset, tokens, heads| -> Array3<f64> {
+            let seed = sequence.seed.wrapping_add(offset);
+            tensor::<f64>(seed, (tokens, heads, case.head_dim), amplitude)
+                .mapv(|x| T::of(x).value())
+        };
+        let q = make(0, sequence.seqlen_q, case.num_heads_kv * case.group);
+        let k = make(1, sequence.seqlen_kv, case.num_heads_kv);
+        let scale = f64::from(softmax_scale::<f32>(case.head_dim));
+        let lse = log_sum_exp(q.view(), k.view(), scale).mapv(|x| x as f32);
+        Self { q, k, lse }
+    }
+}
+
+/// What the kernels gave: bits of what a sequence has, by column head, and of its windows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Scores {
+    columns: Vec<Vec<u32>>,
+    windows: Vec<u32>,
+}
+
+/// Runs the kernels; what lies outside the sequences' scores must not be written.
+fn run<T: Half>(
+    device: &Device,
+    case: &Case,
+    tensors: &[Tensors],
+    outputs: [bool; 2],
+) -> Result<(Vec<Scores>, Flags), Error> {
+    let heads_q = case.num_heads_kv * case.group;
+    let lens = |len: fn(&SequenceCase) -> usize| case.sequences.iter().map(len).collect::<Vec<_>>();
+    let places_q = Places::new(&lens(|s| s.seqlen_q), case.batching);
+    let places_kv = Places::new(&lens(|s| s.seqlen_kv), case.batching);
+    let lay = |places: &Places, heads, order| {
+        Lay::new([places.batch, places.tokens, heads, case.head_dim], order)
+    };
+    let q_lay = lay(&places_q, heads_q, case.orders[0]);
+    let k_lay = lay(&places_kv, case.num_heads_kv, case.orders[1]);
+    let nan = T::of(f64::NAN);
+    let (mut q, mut k) = (vec![nan; q_lay.len], vec![nan; k_lay.len]);
+    let lse_head_stride = places_q.tokens + 5;
+    let lse_batch_stride = heads_q * lse_head_stride + 3;
+    let mut lse = vec![f32::NAN; places_q.batch * lse_batch_stride];
+    for (b, tensors) in tensors.iter().enumerate() {
+        for (memory, lay, values, places) in [
+            (&mut q, &q_lay, &tensors.q, &places_q),
+            (&mut k, &k_lay, &tensors.k, &places_kv),
+        ] {
+            let (row, first) = places.starts[b];
+            for ((token, head, d), &value) in values.indexed_iter() {
+                memory[lay.at(row, first + token, head) + d] = T::of(value);
+            }
+        }
+        let (row, first) = places_q.starts[b];
+        for ((head, token), &value) in tensors.lse.indexed_iter() {
+            lse[row * lse_batch_stride + head * lse_head_stride + first + token] = value;
+        }
+    }
+    let (q, k, lse) = (device.upload(&q)?, device.upload(&k)?, device.upload(&lse)?);
+    let sequences_q = DeviceSequences::new(device, &places_q)?;
+    let sequences_kv = DeviceSequences::new(device, &places_kv)?;
+    let input = ops::ScoreInput {
+        q: Tensor::strided(q.view(), dims(&q_lay), q_lay.strides, q_lay.offset)?,
+        k: Tensor::strided(k.view(), dims(&k_lay), k_lay.strides, k_lay.offset)?,
+        lse: RowsF32::strided(
+            lse.view(),
+            [places_q.batch, heads_q, places_q.tokens],
+            lse_batch_stride,
+            lse_head_stride,
+            0,
+        )?,
+        sequences_q: sequences_q.view(),
+        sequences_kv: sequences_kv.view(),
+    };
+
+    let batch = case.sequences.len();
+    let room = |most: Option<usize>, spare: i32| (most.unwrap_or(0) as i32 + spare).max(0) as usize;
+    let windows_of = case.sequences.iter().map(SequenceCase::windows);
+    let max_columns = room(
+        windows_of.clone().map(|w| w.review_len()).max(),
+        case.spare[0],
+    );
+    let max_windows = room(windows_of.map(|w| w.count()).max(), case.spare[1]);
+    let column_heads = if case.of_query_heads {
+        heads_q
+    } else {
+        case.num_heads_kv
+    };
+    let (head_stride, window_stride) = (max_columns + 3, max_windows + 2);
+    let batch_stride = column_heads * head_stride + 1;
+    let mut columns = device.poisoned::<f32>(batch * batch_stride)?;
+    let mut windows = device.poisoned::<f32>(batch * window_stride)?;
+    let mut flags = device.zeroed::<u32>(1)?;
+    let observations: Vec<Observation> = case.sequences.iter().map(|s| s.observation).collect();
+    let observations = device.upload(&observations)?;
+    let mut workspace = device.poisoned::<u8>(ops::score_workspace_size(device, &input)?)?;
+    let [with_columns, with_windows] = outputs;
+    ops::score(
+        device,
+        ops::ScoreParams {
+            input,
+            observations: observations.view(),
+            column_scores: if with_columns {
+                let shape = [batch, column_heads, max_columns];
+                Some(RowsF32Mut::strided(
+                    columns.view_mut(),
+                    shape,
+                    batch_stride,
+                    head_stride,
+                    0,
+                )?)
+            } else {
+                None
+            },
+            window_scores: if with_windows {
+                let view = windows.view_mut();
+                Some(MatrixMut::strided(
+                    view,
+                    batch,
+                    max_windows,
+                    window_stride,
+                    0,
+                )?)
+            } else {
+                None
+            },
+            pooling: case.pooling,
+            softmax_scale: softmax_scale(case.head_dim),
+            workspace: workspace.view_mut(),
+            flags: Some(flags.view_mut()),
+        },
+    )?;
+
+    let bits = |buffer: &Buffer<f32>| -> Result<Vec<u32>, Error> {
+        Ok(buffer.download()?.into_iter().map(f32::to_bits).collect())
+    };
+    let (columns, windows) = (bits(&columns)?, bits(&windows)?);
+    let written = |memory: &[u32], count: usize| {
+        assert!(
+            memory[count..].iter().all(|&x| x == POISON),
+            "written past {count}"
+        );
+        memory[..count].to_vec()
+    };
+    let scores = (0..batch).map(|b| {
+        let geometry = case.sequences[b].windows();
+        let count = if with_columns {
+            geometry.review_len().min(max_columns)
+        } else {
+            0
+        };
+        let of_batch = &columns[b * batch_stride..][..batch_stride];
+        assert_eq!(of_batch[batch_stride - 1], POISON);
+        let rows = of_batch[..batch_stride - 1].chunks(head_stride);
+        let columns = rows.map(|row| written(row, count)).collect();
+        let count = if with_windows {
+            geometry.count().min(max_windows)
+        } else {
+            0
+        };
+        let windows = written(&windows[b * window_stride..][..window_stride], count);
+        Scores { columns, windows }
+    });
+    Ok((scores.collect(), Flags::from_bits(flags.download()?[0])))
+}
+
+fn dims(lay: &Lay) -> [usize; 4] {
+    [
+        lay.shape.batch,
+        lay.shape.tokens,
+        lay.shape.heads,
+        lay.shape.head_dim,
+    ]
+}
+
+/// Column scores of the column heads, and window scores, by the oracle.
+fn expected(
+    case: &Case,
+    sequence: &SequenceCase,
+    tensors: &Tensors,
+) -> (Bounded<Array2<f64>>, Bounded<Vec<f64>>) {
+    let first = sequence.seqlen_q - sequence.rows();
+    let q = tensors.q.slice(s![first.., .., ..]);
+    let lse = tensors.lse.slice(s![.., first..]).mapv(f64::from);
+    let scale = f64::from(softmax_scale::<f32>(case.head_dim));
+    let geometry = sequence.windows();
+    let t = column_scores(
+        q,
+        tensors.k.view(),
+        lse.view(),
+        scale,
+        geometry.review_len(),
+    );
+    let columns = if case.of_query_heads {
+        pooled(&t, case.pooling)
+    } else {
+        pooled(&mean_over_groups(&t, case.num_heads_kv), case.pooling)
+    };
+    let top = sequence.observation.top_tokens as usize;
+    let windows = window_scores(&pooled(&t, case.pooling), &geometry, top);
+    let windows = Bounded {
+        exact: windows.exact.to_vec(),
+        error: windows.error.to_vec(),
+    };
+    (columns, windows)
+}
+
+fn close(what: &str, found: u32, exact: f64, error: f64) -> Result<(), TestCaseError> {
+    let found = f64::from(f32::from_bits(found));
+    // A NaN fails.
+    prop_assert!(
+        (found - exact).abs() <= error,
+        "{what} is {found}, not {exact}; allowed {error:e}"
+    );
+    Ok(())
+}
+
+fn is_scored<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError> {
+    let tensors: Vec<Tensors> = case
+        .sequences
+        .iter()
+        .map(|sequence| Tensors::new::<T>(case, sequence))
+        .collect();
+    let (found, flags) = run::<T>(device, case, &tensors, [true, true]).map_err(fail)?;
+    let mut expected_flags = 0;
+    for (b, (sequence, scores)) in case.sequences.iter().zip(&found).enumerate() {
+        if !sequence.scored() {
+            continue;
+        }
+        let (columns, windows) = expected(case, sequence, &tensors[b]);
+        for (head, row) in scores.columns.iter().enumerate() {
+            for (j, &bits) in row.iter().enumerate() {
+                let (exact, error) = (columns.exact[[head, j]], columns.error[[head, j]]);
+                close(
+                    &format!("column {j} of head {head} of {b}"),
+                    bits,
+                    exact,
+                    error,
+                )?;
+            }
+            if row.len() < columns.exact.ncols() {
+                expected_flags = Flags::CAPACITY.bits();
+            }
+        }
+        for (w, &bits) in scores.windows.iter().enumerate() {
+            close(
+                &format!("window {w} of {b}"),
+                bits,
+                windows.exact[w],
+                windows.error[w],
+            )?;
+        }
+        if scores.windows.len() < windows.exact.len() {
+            expected_flags = Flags::CAPACITY.bits();
+        } else {
+            is_selected(device, &scores.windows, &windows, sequence.seed)?;
+        }
+    }
+    prop_assert_eq!(flags, Flags::from_bits(expected_flags));
+
+    // The same bits under another schedule and one output at a time, and each sequence alone.
+    device.set_schedule(Schedule::default());
+    let (columns, _) = run::<T>(device, case, &tensors, [true, false]).map_err(fail)?;
+    let (windows, _) = run::<T>(device, case, &tensors, [false, true]).map_err(fail)?;
+    for (b, scores) in found.iter().enumerate() {
+        prop_assert_eq!(&columns[b].columns, &scores.columns);
+        prop_assert_eq!(&windows[b].windows, &scores.windows);
+    }
+    for b in 0..found.len() {
+        let alone = Case {
+            sequences: vec![case.sequences[b].clone()],
+            batching: Batching::Padded,
+            spare: [2, 3],
+            ..case.clone()
+        };
+        let (scores, _) = run::<T>(device, &alone, &tensors[b..=b], [true, true]).map_err(fail)?;
+        for (alone, batched) in scores[0].columns.iter().zip(&found[b].columns) {
+            prop_assert_eq!(&alone[..batched.len()], &batched[..]);
+        }
+        let batched = &found[b].windows;
+        prop_assert_eq!(&scores[0].windows[..batched.len()], &batched[..]);
+    }
+    Ok(())
+}
+
+/// The selection follows the kernel's own scores always, and the oracle's where they leave no doubt.
+fn is_selected(
+    device: &Device,
+    scores: &[u32],
+    oracle: &Bounded<Vec<f64>>,
+    seed: u64,
+) -> Result<(), TestCaseError> {
+    let scores: Vec<f32> = scores.iter().map(|&bits| f32::from_bits(bits)).collect();
+    let count = scores.len();
+    let keep = seed as usize % (count + 1);
+    if count == 0 {
+        return Ok(());
+    }
+    let kept = select(device, &scores, keep).map_err(fail)?;
+    prop_assert_eq!(&kept, &top_indices(&scores, keep).expect("no NaN"));
+    let chosen = top_indices(&oracle.exact, keep).expect("no NaN");
+    let is_chosen = |w: &usize| chosen.binary_search(w).is_ok();
+    let least = chosen
+        .iter()
+        .map(|&w| oracle.exact[w] - oracle.error[w])
+        .fold(f64::INFINITY, f64::min);
+    let others = (0..count).filter(|w| !is_chosen(w));
+    let most = others
+        .map(|w| oracle.exact[w] + oracle.error[w])
+        .fold(f64::NEG_INFINITY, f64::max);
+    if least > most {
+        prop_assert_eq!(kept, chosen);
+    }
+    Ok(())
+}
+
+fn select(device: &Device, scores: &[f32], keep: usize) -> Result<Vec<usize>, Error> {
+    let scores_buffer = device.upload(scores)?;
+    let num_windows = device.upload(&[scores.len() as i32])?;
+    let num_keep = device.upload(&[keep as i32])?;
+    let mut indices = device.poisoned::<i32>(keep)?;
+    let mut num_kept = device.poisoned::<i32>(1)?;
+    ops::select(
+        device,
+        ops::SelectParams {
+            scores: Matrix::new(scores_buffer.view(), 1, scores.len())?,
+            num_windows: num_windows.view(),
+            num_keep: num_keep.view(),
+            indices: MatrixMut::new(indices.view_mut(), 1, keep)?,
+            num_kept: num_kept.view_mut(),
+            flags: None,
+        },
+    )?;
+    Ok(indices
+        .download()?
+        .into_iter()
+        .map(|i| i as usize)
+        .collect())
+}
+
+#[test]
+fn scores_are_those_of_the_softmax_matrix() {
+    on_every_device(250, any_case(), |device, case| {
+        if case.bfloat16 {
+            is_scored::<bf16>(device, &case)
+        } else {
+            is_scored::<f16>(device, &case)
+        }
+    });
+}
