@@ -31,4 +31,14 @@ pub(crate) const KERNELS: &[Kernel] = &[
         bugs: bugs::wgmma_product::BUGS,
         cases: cases::wgmma_product::run,
     },
+    Kernel {
+        folder: "prefill",
+        bugs: bugs::prefill::BUGS,
+        cases: cases::prefill::run,
+    },
+    Kernel {
+        folder: "decode",
+        bugs: bugs::decode::BUGS,
+        cases: cases::decode::run,
+    },
 ];

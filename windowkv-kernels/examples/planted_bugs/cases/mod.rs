@@ -1,6 +1,9 @@
 //! The cases, one file a kernel: inputs, a run on a device, and what the result has to be.
 
+mod attention;
+pub(crate) mod decode;
 pub(crate) mod mma_product;
+pub(crate) mod prefill;
 pub(crate) mod reduction;
 pub(crate) mod wgmma_product;
 
