@@ -63,6 +63,7 @@ struct Case {
     num_heads_kv: usize,
     group: usize,
     head_dim: usize,
+    softmax_scale: f32,
     /// About the largest score.
     top: f64,
     batching: Batching,
@@ -157,7 +158,10 @@ fn any_case() -> impl Strategy<Value = Case> {
             let (bfloat16, num_heads_kv, group, head_dim, top) = shape;
             let (batching, orders) = memory;
             let (pooling, of_query_heads, spare) = output;
-            Case { bfloat16, num_heads_kv, group, head_dim, top, batching, orders, pooling, of_query_heads, spare, sequences }
+            Case { bfloat16, num_heads_kv, group, head_dim,
+                softmax_scale: softmax_scale(head_dim),
+                top,
+                batching, orders, pooling, of_query_heads, spare, sequences }
         })
 }
 
@@ -257,7 +261,7 @@ impl Tensors {
         };
         let q = make(0, sequence.seqlen_q, case.num_heads_kv * case.group);
         let k = make(1, sequence.seqlen_kv, case.num_heads_kv);
-        let scale = f64::from(softmax_scale::<f32>(case.head_dim));
+        let scale = f64::from(case.softmax_scale);
         let lse = log_sum_exp(q.view(), k.view(), scale).mapv(|x| x as f32);
         Self { q, k, lse }
     }
@@ -375,7 +379,7 @@ fn run<T: Half>(
                 None
             },
             pooling: case.pooling,
-            softmax_scale: softmax_scale(case.head_dim),
+            softmax_scale: case.softmax_scale,
             workspace: workspace.view_mut(),
             flags: Some(flags.view_mut()),
         },
@@ -432,7 +436,7 @@ fn expected(
     let first = sequence.seqlen_q - sequence.rows();
     let q = tensors.q.slice(s![first.., .., ..]);
     let lse = tensors.lse.slice(s![.., first..]).mapv(f64::from);
-    let scale = f64::from(softmax_scale::<f32>(case.head_dim));
+    let scale = f64::from(case.softmax_scale);
     let geometry = sequence.windows();
     let t = column_scores(
         q,
@@ -590,11 +594,297 @@ fn select(device: &Device, scores: &[f32], keep: usize) -> Result<Vec<usize>, Er
 
 #[test]
 fn scores_are_those_of_the_softmax_matrix() {
-    on_every_device(250, any_case(), |device, case| {
+    on_every_device(150, any_case(), |device, case| {
         if case.bfloat16 {
             is_scored::<bf16>(device, &case)
         } else {
             is_scored::<f16>(device, &case)
         }
     });
+}
+
+/// One sequence of f16 that is all its own prompt, and is observed by its last rows.
+fn plain_case(seqlen: usize, observation: Observation) -> Case {
+    Case {
+        bfloat16: false,
+        num_heads_kv: 1,
+        group: 2,
+        head_dim: 64,
+        softmax_scale: softmax_scale(64),
+        top: 4.0,
+        batching: Batching::Padded,
+        orders: [Order::Tokens, Order::Heads],
+        pooling: Pooling::None,
+        of_query_heads: true,
+        spare: [0, 0],
+        sequences: vec![SequenceCase {
+            seqlen_q: seqlen,
+            seqlen_kv: seqlen,
+            observation,
+            seed: 7,
+        }],
+    }
+}
+
+fn observation(query_len: i32, suffix_len: i32, window_len: i32, top_tokens: i32) -> Observation {
+    Observation {
+        query_len,
+        suffix_len,
+        window_len,
+        top_tokens,
+    }
+}
+
+/// Many tiles a block, many chunks a tile, and rows that do not stay in shared memory.
+#[test]
+fn long_sequences() {
+    for device in Device::all() {
+        let suffix = Case {
+            head_dim: 128,
+            softmax_scale: softmax_scale(128),
+            ..plain_case(4_500, observation(32, 32, 16, 8))
+        };
+        let all_rows = Case {
+            group: 1,
+            head_dim: 32,
+            softmax_scale: softmax_scale(32),
+            ..plain_case(1_100, observation(i32::MAX, 16, 200, 100))
+        };
+        for case in [suffix, all_rows] {
+            is_scored::<bf16>(&device, &case).expect("scores are right");
+        }
+    }
+}
+
+#[test]
+fn nan_stays_where_it_is_seen() {
+    for device in Device::all() {
+        for (window_len, top_tokens) in [(8, 8), (8, 1), (40, 40), (40, 3)] {
+            let case = plain_case(90, observation(20, 4, window_len, top_tokens));
+            let sequence = &case.sequences[0];
+            let clean = Tensors::new::<f16>(&case, sequence);
+            let (before, _) =
+                run::<f16>(&device, &case, std::slice::from_ref(&clean), [true, true])
+                    .expect("it runs");
+            let broken = |tensors: Tensors| {
+                let found = run::<f16>(&device, &case, &[tensors], [true, true]).expect("it runs");
+                assert!(found.1.is_empty(), "the selection tells of NaN");
+                found.0.into_iter().next().expect("one sequence")
+            };
+            let is_nan = |&bits: &u32| f32::from_bits(bits).is_nan();
+
+            // A key: its column and its window, of all heads.
+            let mut tensors = clean.clone();
+            tensors.k[[37, 0, 5]] = f64::NAN;
+            let after = broken(tensors);
+            for (head, row) in after.columns.iter().enumerate() {
+                for (j, bits) in row.iter().enumerate() {
+                    assert_eq!(is_nan(bits), j == 37, "column {j}");
+                    assert!(is_nan(bits) || *bits == before[0].columns[head][j]);
+                }
+            }
+            for (w, bits) in after.windows.iter().enumerate() {
+                assert_eq!(is_nan(bits), w == 37 / window_len as usize, "window {w}");
+                assert!(is_nan(bits) || *bits == before[0].windows[w]);
+            }
+
+            // A key behind the review context, in the same tile: nothing.
+            let mut tensors = clean.clone();
+            tensors.k[[88, 0, 5]] = f64::NAN;
+            assert_eq!(broken(tensors), before[0]);
+
+            // A row that observes: what it sees, in its head alone.
+            let mut tensors = clean.clone();
+            tensors.lse[[1, 73]] = f32::NAN;
+            let after = broken(tensors);
+            assert_eq!(after.columns[0], before[0].columns[0]);
+            assert!(after.columns[1][..74].iter().all(is_nan));
+            assert_eq!(after.columns[1][74..], before[0].columns[1][74..]);
+
+            // A row that does not observe: nothing.
+            let mut tensors = clean.clone();
+            tensors.q[[69, 1, 0]] = f64::NAN;
+            tensors.lse[[1, 69]] = f32::NAN;
+            assert_eq!(broken(tensors), before[0]);
+        }
+    }
+}
+
+/// A log-sum-exp of -inf says that the row saw nothing, one far too low overflows the exponential.
+#[test]
+fn infinite_log_sum_exps() {
+    for device in Device::all() {
+        for (window_len, top_tokens) in [(8, 3), (48, 5)] {
+            let case = plain_case(52, observation(16, 4, window_len, top_tokens));
+            let mut tensors = Tensors::new::<f16>(&case, &case.sequences[0]);
+            tensors.lse.slice_mut(s![0, ..]).fill(f32::NEG_INFINITY);
+            let run = |tensors: &Tensors| {
+                let (mut found, _) =
+                    run::<f16>(&device, &case, std::slice::from_ref(tensors), [true, true])
+                        .expect("it runs");
+                found.remove(0)
+            };
+            let found = run(&tensors);
+            assert!(found.columns[0].iter().all(|&bits| bits == 0));
+            assert!(
+                found.columns[1]
+                    .iter()
+                    .all(|&bits| f32::from_bits(bits) > 0.0)
+            );
+            assert!(found.windows.iter().all(|&bits| f32::from_bits(bits) > 0.0));
+
+            tensors.lse.slice_mut(s![0, ..]).fill(-1e30);
+            let found = run(&tensors);
+            let infinite = |&bits: &u32| f32::from_bits(bits) == f32::INFINITY;
+            assert!(found.columns[0].iter().all(infinite));
+            assert!(found.windows.iter().all(infinite));
+        }
+    }
+}
+
+/// Zeros everywhere and lse 0, so that each row gives 1 to each column that it sees; 40 tokens a sequence. Lengths
+/// and observations are what device memory says, and not checked by anybody but the kernel.
+fn ones(
+    device: &Device,
+    lens: (&[i32], Batching),
+    observations: &[Observation],
+) -> (Vec<Vec<f32>>, Flags) {
+    let batch = observations.len();
+    let (lens, batching) = lens;
+    let places = match batching {
+        Batching::Padded => [batch, 40],
+        _ => [1, 40 * batch],
+    };
+    let [of_tensor, tokens] = places;
+    let zeros = device.zeroed::<f16>(batch * 40 * 32).expect("memory");
+    let lse = device.zeroed::<f32>(batch * 40).expect("memory");
+    let lens = device.upload(lens).expect("memory");
+    let sequences = match batching {
+        Batching::Padded => Sequences::padded(40).with_seqlens(lens.view()),
+        _ => Sequences::ragged(lens.view(), 40),
+    };
+    let tensor = Tensor::new(zeros.view(), [of_tensor, tokens, 1, 32]).expect("it fits");
+    let input = ops::ScoreInput {
+        q: tensor,
+        k: tensor,
+        lse: RowsF32::new(lse.view(), [of_tensor, 1, tokens]).expect("it fits"),
+        sequences_q: sequences,
+        sequences_kv: sequences,
+    };
+    let observations = device.upload(observations).expect("memory");
+    let bytes = ops::score_workspace_size(device, &input).expect("a size");
+    let mut workspace = device.poisoned::<u8>(bytes).expect("memory");
+    let mut windows = device.upload(&vec![-1.0f32; batch * 40]).expect("memory");
+    let mut flags = device.zeroed::<u32>(1).expect("memory");
+    let params = ops::ScoreParams {
+        input,
+        observations: observations.view(),
+        column_scores: None,
+        window_scores: Some(MatrixMut::new(windows.view_mut(), batch, 40).expect("it fits")),
+        pooling: Pooling::None,
+        softmax_scale: 1.0,
+        workspace: workspace.view_mut(),
+        flags: Some(flags.view_mut()),
+    };
+    ops::score(device, params).expect("it runs");
+    let windows = windows.download().expect("memory");
+    let written = windows.chunks(40).map(|row| {
+        let count = row.iter().position(|&x| x == -1.0).unwrap_or(40);
+        assert!(row[count..].iter().all(|&x| x == -1.0));
+        row[..count].to_vec()
+    });
+    let flags = flags.download().expect("memory")[0];
+    (written.collect(), Flags::from_bits(flags))
+}
+
+/// Numbers in device memory that the launcher cannot see.
+#[test]
+fn numbers_out_of_range_are_clamped_and_flagged() {
+    let fine = observation(8, 8, 8, 8);
+    for device in Device::all() {
+        let padded = |seqlen, given| {
+            let (mut windows, flags) = ones(&device, (&[seqlen], Batching::Padded), &[given]);
+            (windows.remove(0), flags)
+        };
+        let all = vec![8.0; 4];
+        let none = Flags::default();
+        assert_eq!(padded(40, fine), (all.clone(), none));
+        assert_eq!(
+            padded(40, observation(8, 8, 8, i32::MAX)),
+            (all.clone(), none)
+        );
+        assert_eq!(padded(40, observation(8, i32::MAX, 8, 8)), (vec![], none));
+        assert_eq!(
+            padded(40, observation(8, 8, i32::MAX, 8)),
+            (vec![8.0], none)
+        );
+        assert_eq!(padded(40, observation(8, 8, 0, 0)), (vec![], none));
+        // All rows observe; column j is seen by 40 - j of them.
+        let mean = |first: usize| (0..20).map(|j| (40 - first - j) as f32).sum::<f32>() / 20.0;
+        let given = observation(i32::MAX, 0, 20, 20);
+        assert_eq!(padded(40, given), (vec![mean(0), mean(20)], none));
+
+        for (given, windows) in [
+            (observation(-1, 8, 8, 8), vec![0.0; 4]),
+            (observation(i32::MIN, 8, 8, 8), vec![0.0; 4]),
+            (observation(8, -1, 8, 8), vec![8.0, 8.0, 8.0, 8.0, 4.5]),
+            (observation(8, 8, -1, 8), vec![]),
+            (observation(8, 8, i32::MIN, 8), vec![]),
+            (observation(8, 8, 8, 0), all.clone()),
+            (observation(8, 8, 8, i32::MIN), all.clone()),
+        ] {
+            assert_eq!(padded(40, given), (windows, Flags::RANGE), "{given:?}");
+        }
+        assert_eq!(padded(i32::MAX, fine), (all.clone(), Flags::RANGE));
+        assert_eq!(padded(-1, fine), (vec![], Flags::RANGE));
+        assert_eq!(padded(i32::MIN, fine), (vec![], Flags::RANGE));
+
+        let ragged =
+            |cu_seqlens: [i32; 3]| ones(&device, (&cu_seqlens, Batching::Ragged), &[fine, fine]);
+        assert_eq!(ragged([0, 40, 56]), (vec![all.clone(), vec![8.0]], none));
+        for (cu_seqlens, windows) in [
+            ([0, 41, 80], [all.clone(), vec![8.0; 4]]),
+            ([-9, 40, 40], [all.clone(), vec![]]),
+            ([40, 24, 40], [vec![], vec![8.0]]),
+            ([0, 16, i32::MAX], [vec![8.0], all.clone()]),
+            ([i32::MAX, i32::MIN, 7], [vec![], vec![]]),
+        ] {
+            let (found, flags) = ragged(cu_seqlens);
+            assert_eq!(flags, Flags::RANGE, "{cu_seqlens:?}");
+            assert_eq!(found, windows, "{cu_seqlens:?}");
+        }
+    }
+}
+
+/// A probability rounded to half precision and summed in it, as the released code does, is worse.
+#[test]
+fn better_than_sums_in_half_precision() {
+    for device in Device::all() {
+        for seed in 0..8 {
+            let mut case = plain_case(200 + 31 * seed, observation(32, 32, 8, 8));
+            case.sequences[0].seed = seed as u64;
+            let sequence = &case.sequences[0];
+            let tensors = Tensors::new::<f16>(&case, sequence);
+            let (found, _) =
+                run::<f16>(&device, &case, std::slice::from_ref(&tensors), [true, true])
+                    .expect("it runs");
+            let (oracle, _) = expected(&case, sequence, &tensors);
+            let first = sequence.seqlen_q - sequence.rows();
+            let (mut ours, mut plain) = (0.0f64, 0.0f64);
+            for ((head, j), exact) in oracle.exact.indexed_iter() {
+                let key = tensors.k.slice(s![j, 0, ..]);
+                let mut sum = f16::ZERO;
+                for row in first..sequence.seqlen_q {
+                    let score: f64 = tensors.q.slice(s![row, head, ..]).dot(&key);
+                    let lse = f64::from(tensors.lse[[head, row]]);
+                    let p = f16::of((score * f64::from(case.softmax_scale) - lse).exp());
+                    sum = f16::of(sum.value() + p.value());
+                }
+                plain = plain.max((sum.value() - exact).abs());
+                let bits = found[0].columns[head][j];
+                ours = ours.max((f64::from(f32::from_bits(bits)) - exact).abs());
+            }
+            assert!(100.0 * ours <= plain, "{ours:e} against {plain:e}");
+        }
+    }
 }
