@@ -4,19 +4,15 @@
 
 #pragma once
 
+#include "common/vector.cuh"
 #include "ptx/machine.h"
 
 namespace windowkv::inline WKV_MACHINE {
 
 // Numbers of a piece, and pieces of a row.
-inline constexpr int kPiece = 8;
+inline constexpr int kPiece = kVectorLength;
 template <int kHeadDim>
 inline constexpr int kRowPieces = kHeadDim / kPiece;
-
-// 16 bytes, moved by one instruction.
-struct alignas(16) Vector16 {
-  uint32_t words[4];
-};
 
 // Index of the first number of a piece. A row of 128 or 256 bytes starts at bank 0, and its pieces
 // trade places within 128 bytes by the row; one of 64 or 192 bytes starts there every second time,

@@ -317,13 +317,21 @@ typedef struct wkv_sampling {
   int32_t reserved;
 } wkv_sampling;
 
-/* The next token of each row of logits; ties go to the lower id. A draw depends on seed and step
- * alone. */
+/* The next token of each row of logits. NaN counts as -inf; ties go to the lower id. Temperature 0
+ * takes the largest logit. Otherwise, with weight[i] = exp((logits[i] - max) / temperature):
+ *   top_k: the first top_k tokens by descending logit, then ascending id
+ *   top_p: of these the first whose weights sum up to top_p of the sum of all of them
+ *   draw:  of these, by ascending id, the first with which the sum of weights exceeds
+ *          u * (the sum of all of them), u = the first 64 bits of Philox4x32-10 / 2^64, with the
+ *          seed as key (lower half first) and (step, 0, 0, 0) as counter
+ * A temperature below 0 or infinite, a top_p outside (0, 1], a top_k below 0 and a NaN raise
+ * WKV_FLAG_RANGE and are taken for 0, 1, 0. */
 typedef struct wkv_sample_params {
   size_t struct_size;
   const void* logits;           /* [rows, vocab] of dtype, row stride logits_stride */
   const wkv_sampling* sampling; /* [rows], or null: the largest logit of each row */
-  const int32_t* steps;         /* [rows]: tokens drawn before; not used without sampling */
+  const int32_t* steps;         /* [rows]: tokens drawn before; below 0: the row is left alone. Not
+                                   used without sampling */
   int32_t* tokens;              /* [rows] */
   int64_t logits_stride;
   int32_t rows;

@@ -85,7 +85,15 @@ constexpr wkv_kernels kKernels = {
     .score = wkv_cuda_score,
     .select = wkv_cuda_select,
     .gather = wkv_cuda_gather,
+    .decode = wkv_cuda_decode,
+    .advance = wkv_cuda_advance,
+    .rms_norm = wkv_cuda_rms_norm,
+    .rope = wkv_cuda_rope,
+    .silu_mul = wkv_cuda_silu_mul,
+    .embedding = wkv_cuda_embedding,
+    .sample = wkv_cuda_sample,
     .score_workspace_size = wkv_score_workspace_size,
+    .decode_workspace_size = wkv_decode_workspace_size,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),

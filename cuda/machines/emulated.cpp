@@ -55,7 +55,15 @@ constexpr wkv_kernels kKernels = {
     .score = wkv_emulated_score,
     .select = wkv_emulated_select,
     .gather = wkv_emulated_gather,
+    .decode = wkv_emulated_decode,
+    .advance = wkv_emulated_advance,
+    .rms_norm = wkv_emulated_rms_norm,
+    .rope = wkv_emulated_rope,
+    .silu_mul = wkv_emulated_silu_mul,
+    .embedding = wkv_emulated_embedding,
+    .sample = wkv_emulated_sample,
     .score_workspace_size = wkv_score_workspace_size,
+    .decode_workspace_size = wkv_decode_workspace_size,
 };
 constexpr wkv_testing kTesting = {
     .struct_size = sizeof(wkv_testing),

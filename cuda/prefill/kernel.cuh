@@ -21,17 +21,16 @@
 
 #include <cmath>
 
+#include "common/attention.cuh"
 #include "common/head_tile.cuh"
 #include "common/math.cuh"
 #include "common/sequences.cuh"
+#include "common/vector.cuh"
 #include "prefill/config.cuh"
 #include "ptx/barrier.h"
 #include "ptx/cp_async.h"
-#include "ptx/ldmatrix.h"
-#include "ptx/mma.h"
 #include "ptx/shuffle.h"
 #include "ptx/thread.h"
-#include "ptx/vote.h"
 
 namespace windowkv::inline WKV_MACHINE::prefill {
 
@@ -105,128 +104,10 @@ WKV_FN void load_tile(T* tile_smem, const T* x_gmem, int64_t token_stride, int k
   }
 }
 
-// s = q[warp_row : warp_row + 32, d] @ k[0:64, d]^T
-template <class T, int kHeadDim>
-WKV_FN void multiply_qk(float (&s)[2][kTileN / 8][4], const T* q_smem, const T* k_smem,
-                        unsigned lane_idx) {
-#pragma unroll
-  for (int k = 0; k < kRowPieces<kHeadDim>; k += 2) {
-    // Matrices: rows 0-7 and 8-15 of the left half of 16 columns, then of the right half.
-    uint32_t q_rmem[2][4];
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const unsigned row = i * 16 + lane_idx % 16;
-      ptx::load_matrix(q_rmem[i], q_smem + piece_index<kHeadDim>(row, k + lane_idx / 16 % 2));
-    }
-#pragma unroll
-    for (int j = 0; j < kTileN / 16; ++j) {
-      // Matrices: the left and right half of 8 keys, then of the next 8.
-      uint32_t k_rmem[4];
-      const unsigned row = j * 16 + lane_idx / 16 * 8 + lane_idx % 8;
-      ptx::load_matrix(k_rmem, k_smem + piece_index<kHeadDim>(row, k + lane_idx / 8 % 2));
-      const uint32_t low[2] = {k_rmem[0], k_rmem[1]}, high[2] = {k_rmem[2], k_rmem[3]};
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        ptx::mma_m16n8k16<T>(s[i][2 * j], q_rmem[i], low, s[i][2 * j]);
-        ptx::mma_m16n8k16<T>(s[i][2 * j + 1], q_rmem[i], high, s[i][2 * j + 1]);
-      }
-    }
-  }
-}
-
-// o[warp_row : warp_row + 32, d] += p[32, 64] @ v[0:64, d]
-template <class T, int kHeadDim>
-WKV_FN void multiply_pv(float (&o)[2][kHeadDim / 8][4], const uint32_t (&p)[2][kTileN / 16][4],
-                        const T* v_smem, unsigned lane_idx) {
-#pragma unroll
-  for (int k = 0; k < kTileN / 16; ++k) {
-#pragma unroll
-    for (int j = 0; j < kRowPieces<kHeadDim>; j += 2) {
-      // Matrices, transposed: keys 0-7 and 8-15 of 8 columns, then of the next 8.
-      uint32_t v_rmem[4];
-      const unsigned row = k * 16 + lane_idx % 16;
-      ptx::load_matrix_transposed(v_rmem,
-                                  v_smem + piece_index<kHeadDim>(row, j + lane_idx / 16 % 2));
-      const uint32_t low[2] = {v_rmem[0], v_rmem[1]}, high[2] = {v_rmem[2], v_rmem[3]};
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        ptx::mma_m16n8k16<T>(o[i][j], p[i][k], low, o[i][j]);
-        ptx::mma_m16n8k16<T>(o[i][j + 1], p[i][k], high, o[i][j + 1]);
-      }
-    }
-  }
-}
-
-// The rows of a thread, [2][2]: lane / 4 and lane / 4 + 8 of each 16 rows of its warp.
-struct RowState {
-  float max[2][2];  // of s * softmax_scale_log2 so far
-  float sum[2][2];  // of this thread's columns of p so far
-};
-
-// p = exp2(s * softmax_scale_log2 - max), in half precision; o and the sums move to the new
-// maximum.
-template <class T, int kHeadDim>
-WKV_FN void softmax(uint32_t (&p)[2][kTileN / 16][4], float (&o)[2][kHeadDim / 8][4],
-                    RowState& state, float (&s)[2][kTileN / 8][4], float softmax_scale_log2) {
-  float correction[2][2];
-  bool moved = false;
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      float max = -kInfinity;
-#pragma unroll
-      for (int j = 0; j < kTileN / 8; ++j) {
-        max = fmaxf(max, fmaxf(s[i][j][2 * h], s[i][j][2 * h + 1]));
-      }
-      // The four lanes of a row.
-      max = fmaxf(max, ptx::shuffle_xor(max, 1));
-      max = fmaxf(max, ptx::shuffle_xor(max, 2));
-      const float before = state.max[i][h];
-      const float now = fmaxf(before, max * softmax_scale_log2);
-      // Exactly 1 where the maximum stays, also where there is none yet.
-      correction[i][h] = before == now ? 1 : ptx::exp2_approx(before - now);
-      moved |= before != now;
-      state.max[i][h] = now;
-      state.sum[i][h] *= correction[i][h];
-    }
-  }
-  // Maxima seldom move after the first steps.
-  if (ptx::vote_any(moved)) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-#pragma unroll
-      for (int j = 0; j < kHeadDim / 8; ++j) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) o[i][j][e] *= correction[i][e / 2];
-      }
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      // Without a key so far, p is exp2(-inf) = 0, not exp2((-inf) - (-inf)).
-      const float shift = state.max[i][h] == -kInfinity ? 0 : state.max[i][h];
-#pragma unroll
-      for (int k = 0; k < kTileN / 16; ++k) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const float(&pair)[4] = s[i][2 * k + half];
-          const float low = ptx::exp2_approx(fmaf(pair[2 * h], softmax_scale_log2, -shift));
-          const float high = ptx::exp2_approx(fmaf(pair[2 * h + 1], softmax_scale_log2, -shift));
-          state.sum[i][h] += low + high;
-          p[i][k][2 * half + h] = ptx::pack<T>(low, high);
-        }
-      }
-    }
-  }
-}
-
 // o_gmem[rows, d] = o / sum, by way of the warp's 32 rows of o_smem, and lse.
 template <class T, int kHeadDim>
 WKV_FN void store(const wkv_prefill_params& params, T* o_smem, const float (&o)[2][kHeadDim / 8][4],
-                  const RowState& state, const Work& work, int warp_row, unsigned lane_idx) {
+                  const RowState<2>& state, const Work& work, int warp_row, unsigned lane_idx) {
   const auto [batch_idx, head_kv, sequence_q, tile] = work;
   const int64_t first_head = int64_t{head_kv} * tile.group;
   float* lse_gmem = params.lse.data +
@@ -272,8 +153,8 @@ WKV_FN void store(const wkv_prefill_params& params, T* o_smem, const float (&o)[
 #pragma unroll
     for (int i = 0; i < Loader::kPieces; i += Loader::kLanes) {
       const unsigned piece = first_piece + i;
-      *reinterpret_cast<Vector16*>(row_gmem + piece * kPiece) =
-          *reinterpret_cast<const Vector16*>(o_smem + piece_index<kHeadDim>(smem_row, piece));
+      store_vector(row_gmem + piece * kPiece,
+                   load_vector(o_smem + piece_index<kHeadDim>(smem_row, piece)));
     }
   }
 }
@@ -333,12 +214,7 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
   load_kv(0, true);
 
   float o[2][kHeadDim / 8][4] = {};
-  RowState state;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    state.max[i / 2][i % 2] = -kInfinity;
-    state.sum[i / 2][i % 2] = 0;
-  }
+  RowState<2> state;
   const float softmax_scale_log2 = params.softmax_scale * kLog2E;
 
   for (int step = 0; step < num_steps; ++step) {
@@ -361,27 +237,19 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
         for (int i = 0; i < 2; ++i) {
 #pragma unroll
           for (int h = 0; h < 2; ++h) {
-            const int seen = visible(warp_row + i * 16 + h * 8 + lane_idx / 4) - kv_start;
-#pragma unroll
-            for (int j = 0; j < kTileN / 8; ++j) {
-#pragma unroll
-              for (int e = 0; e < 2; ++e) {
-                if (static_cast<int>(j * 8 + lane_idx % 4 * 2 + e) >= seen) {
-                  s[i][j][2 * h + e] = -kInfinity;
-                }
-              }
-            }
+            const int row = warp_row + i * 16 + h * 8 + static_cast<int>(lane_idx / 4);
+            mask_row(s[i], h, visible(row) - kv_start, lane_idx);
           }
         }
       }
-      softmax<T, kHeadDim>(p, o, state, s, softmax_scale_log2);
+      softmax<T>(p, o, state, s, softmax_scale_log2);
     }
 
     // v has landed for all threads, and all are done with k.
     ptx::cp_async_wait<1>();
     ptx::sync_threads();
     load_kv(step + 1, true);
-    if (active) multiply_pv<T, kHeadDim>(o, p, smem.kv[(2 * step + 1) % kStages], lane_idx);
+    if (active) multiply_pv<T>(o, p, smem.kv[(2 * step + 1) % kStages], lane_idx);
   }
 
   // q's place takes o: nothing is in flight, and each warp has only read its own rows.

@@ -3,8 +3,7 @@
 use half::{bf16, f16};
 use proptest::prelude::*;
 use windowkv_kernels::{
-    CacheLayout, CacheMut, Device, Error, Flags, Matrix, Observation, Pages, Sequences, Strides,
-    Tensor, ops,
+    CacheLayout, CacheMut, Device, Flags, Matrix, Observation, Pages, Sequences, Shape, Tensor, ops,
 };
 use windowkv_ref::policy::Windows;
 use windowkv_tests::kernels::{Half, Lay, Order, fail, on_every_device};
@@ -583,4 +582,298 @@ fn long_sequences_take_several_blocks() {
         gathered::<bf16>(device, &case)?;
         compacted::<f16>(device, &case)
     });
+}
+
+/// What is wrong with the numbers that lie in device memory.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    IndexBelow,
+    IndexAbove,
+    NotAscending,
+    Repeated,
+    TooManyKept,
+    NegativeKept,
+    NegativeWindow,
+    NegativeSuffix,
+    SeqlenAbove,
+    SeqlenBelow,
+    CuSeqlensAbove,
+    CuSeqlensDescend,
+    Page,
+    UnequalLists,
+}
+
+const FAULTS: [Fault; 14] = [
+    Fault::IndexBelow,
+    Fault::IndexAbove,
+    Fault::NotAscending,
+    Fault::Repeated,
+    Fault::TooManyKept,
+    Fault::NegativeKept,
+    Fault::NegativeWindow,
+    Fault::NegativeSuffix,
+    Fault::SeqlenAbove,
+    Fault::SeqlenBelow,
+    Fault::CuSeqlensAbove,
+    Fault::CuSeqlensDescend,
+    Fault::Page,
+    Fault::UnequalLists,
+];
+
+/// Two sequences of 40 tokens, windows of 4, suffix 4: nine windows, of which three stay.
+fn faulty(device: &Device, fault: Fault, in_place: bool) -> Result<(), TestCaseError> {
+    let (batch, seqlen, heads, head_dim, max_keep) = (2, 40, 2, 32, 5);
+    let ragged = matches!(fault, Fault::CuSeqlensAbove | Fault::CuSeqlensDescend);
+    let paged = matches!(fault, Fault::Page);
+    if in_place && (ragged || paged) {
+        return Ok(());
+    }
+    let own_lists = matches!(fault, Fault::UnequalLists);
+    let rows = if own_lists { batch * heads } else { batch };
+    let mut indices = [1, 4, 6, 0, 0].repeat(rows);
+    let mut num_kept = vec![3; rows];
+    let observation = Observation {
+        suffix_len: 4,
+        window_len: 4,
+        ..Observation::default()
+    };
+    let mut observations = vec![observation; batch];
+    let mut seqlens = vec![seqlen as i32; batch];
+    let mut cu_seqlens = vec![0, 40, 80];
+    let mut table: Vec<i32> = (0..8).collect();
+    match fault {
+        Fault::IndexBelow => indices[5] = -1,
+        Fault::IndexAbove => indices[7] = 9,
+        Fault::NotAscending => indices[6] = 8,
+        Fault::Repeated => indices[6] = 1,
+        Fault::TooManyKept => num_kept[1] = 6,
+        Fault::NegativeKept => num_kept[1] = i32::MIN,
+        Fault::NegativeWindow => observations[1].window_len = -1,
+        Fault::NegativeSuffix => observations[1].suffix_len = -5,
+        Fault::SeqlenAbove => seqlens[1] = 41,
+        Fault::SeqlenBelow => seqlens[1] = -1,
+        Fault::CuSeqlensAbove => cu_seqlens[2] = i32::MAX,
+        Fault::CuSeqlensDescend => cu_seqlens[2] = 39,
+        Fault::Page => table[5] = 8,
+        Fault::UnequalLists => num_kept[3] = 2,
+    }
+    // The number of a token, in each of its elements.
+    let shape = if ragged {
+        [1, batch * seqlen, heads, head_dim]
+    } else {
+        [batch, seqlen, heads, head_dim]
+    };
+    let source: Vec<f16> = (0..batch * seqlen * heads * head_dim)
+        .map(|i| f16::from_f32((i / head_dim) as f32))
+        .collect();
+    let poison = f16::from_bits(POISON);
+    let memory = || device.upload(&source).map_err(fail);
+    let (k, v, mut k_place, mut v_place) = (memory()?, memory()?, memory()?, memory()?);
+    let cache_len = batch * seqlen * heads * head_dim;
+    let mut k_cache = device.poisoned::<f16>(cache_len).map_err(fail)?;
+    let mut v_cache = device.poisoned::<f16>(cache_len).map_err(fail)?;
+    let indices = device.upload(&indices).map_err(fail)?;
+    let num_kept = device.upload(&num_kept).map_err(fail)?;
+    let observations = device.upload(&observations).map_err(fail)?;
+    let (seqlens, cu_seqlens) = (
+        device.upload(&seqlens).map_err(fail)?,
+        device.upload(&cu_seqlens).map_err(fail)?,
+    );
+    let table = device.upload(&table).map_err(fail)?;
+    let mut kept_lens = device.poisoned::<i32>(batch).map_err(fail)?;
+    let mut flags = device.zeroed::<u32>(1).map_err(fail)?;
+    let sequences = if ragged {
+        Sequences::ragged(cu_seqlens.view(), seqlen)
+    } else {
+        Sequences::padded(seqlen).with_seqlens(seqlens.view())
+    };
+    let strides = Shape::new([batch, seqlen, heads, head_dim]).tokens_outermost();
+    let page_strides = Shape::new([8, 8, heads, head_dim]).tokens_outermost();
+    let pages = Pages {
+        table: table.view(),
+        pages_per_sequence: 4,
+        page_len: 8,
+        num_pages: 8,
+    };
+    let cache = if paged {
+        CacheLayout::paged(batch, heads, head_dim, page_strides, pages).map_err(fail)?
+    } else {
+        CacheLayout::contiguous([batch, seqlen, heads, head_dim], strides)
+    };
+    let windows = ops::KeptWindows {
+        observations: observations.view(),
+        indices: Matrix::new(indices.view(), rows, max_keep).map_err(fail)?,
+        num_kept: num_kept.view(),
+    };
+    if in_place {
+        let params = ops::CompactParams {
+            layers: vec![CacheMut {
+                k: k_place.view_mut(),
+                v: v_place.view_mut(),
+            }],
+            cache,
+            sequences_kv: sequences,
+            windows,
+            kept_lens: kept_lens.view_mut(),
+            flags: Some(flags.view_mut()),
+        };
+        ops::compact(device, params).map_err(fail)?;
+    } else {
+        let layer = ops::GatherLayer {
+            k: Tensor::new(k.view(), shape).map_err(fail)?,
+            v: Tensor::new(v.view(), shape).map_err(fail)?,
+            cache: CacheMut {
+                k: k_cache.view_mut(),
+                v: v_cache.view_mut(),
+            },
+        };
+        let params = ops::GatherParams {
+            layers: vec![layer],
+            sequences_kv: sequences,
+            cache,
+            windows,
+            kept_lens: kept_lens.view_mut(),
+            flags: Some(flags.view_mut()),
+        };
+        ops::gather(device, params).map_err(fail)?;
+    }
+    prop_assert_eq!(
+        Flags::from_bits(flags.download().map_err(fail)?[0]),
+        Flags::RANGE
+    );
+    let kept_lens = kept_lens.download().map_err(fail)?;
+    // The sequence without a fault is as ever: windows 1, 4, 6 and the suffix.
+    prop_assert_eq!(kept_lens[0], 16);
+    prop_assert!((0..=seqlen as i32).contains(&kept_lens[1]));
+    let caches = if in_place {
+        [k_place, v_place]
+    } else {
+        [k_cache, v_cache]
+    };
+    for cache in caches {
+        let got = cache.download().map_err(fail)?;
+        for b in 0..batch {
+            for p in 0..if paged { 32 } else { seqlen } {
+                for head in 0..heads {
+                    let at = if paged {
+                        ((b * 4 + p / 8) * 8 + p % 8) * heads + head
+                    } else {
+                        (b * seqlen + p) * heads + head
+                    };
+                    let row = &got[at * head_dim..(at + 1) * head_dim];
+                    let what = format!("sequence {b}, {p}, head {head}");
+                    let untouched = p >= kept_lens[b] as usize || paged && b * 4 + p / 8 == 5;
+                    if untouched {
+                        let before = &source[at * head_dim..(at + 1) * head_dim];
+                        let kept = row.iter().zip(before).all(|(row, before)| {
+                            row.to_bits()
+                                == if in_place {
+                                    before.to_bits()
+                                } else {
+                                    poison.to_bits()
+                                }
+                        });
+                        prop_assert!(kept, "{what} was written");
+                        continue;
+                    }
+                    // Some token of this sequence and head.
+                    let number = row[0].to_f32() as usize;
+                    prop_assert!(row.iter().all(|&x| x == row[0]), "{what} is torn");
+                    prop_assert!(
+                        number % heads == head && number / heads / seqlen == b,
+                        "{what} is {number}"
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn numbers_out_of_range_are_flagged_and_touch_nothing_outside() {
+    on_every_device(
+        60,
+        (0..FAULTS.len(), any::<bool>()),
+        |device, (fault, in_place)| faulty(device, FAULTS[fault], in_place),
+    );
+    for device in Device::all() {
+        for fault in FAULTS {
+            for in_place in [false, true] {
+                faulty(&device, fault, in_place)
+                    .unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn launchers_refuse_what_cannot_be() {
+    let device = Device::emulated();
+    let memory = device.zeroed::<f16>(4 * 16 * 2 * 32).expect("memory");
+    let mut cache = device.zeroed::<f16>(4 * 16 * 2 * 32).expect("memory");
+    let mut values = device.zeroed::<f16>(4 * 16 * 2 * 32).expect("memory");
+    let observations = device.zeroed::<Observation>(4).expect("memory");
+    let (indices, num_kept) = (
+        device.zeroed::<i32>(12).expect("memory"),
+        device.zeroed::<i32>(4).expect("memory"),
+    );
+    let mut kept_lens = device.zeroed::<i32>(4).expect("memory");
+    let mut refused = |shape: [usize; 4],
+                       cache_shape: [usize; 4],
+                       rows: usize,
+                       layers: usize,
+                       word: &str| {
+        let tensor = || Tensor::new(memory.view(), shape).expect("a tensor");
+        let layer = ops::GatherLayer {
+            k: tensor(),
+            v: tensor(),
+            cache: CacheMut {
+                k: cache.view_mut(),
+                v: values.view_mut(),
+            },
+        };
+        let mut all = vec![layer];
+        all.truncate(layers);
+        let params = ops::GatherParams {
+            layers: all,
+            sequences_kv: Sequences::padded(shape[1]),
+            cache: CacheLayout::contiguous(cache_shape, Shape::new(cache_shape).tokens_outermost()),
+            windows: ops::KeptWindows {
+                observations: observations.view(),
+                indices: Matrix::new(indices.view(), rows, 3).expect("rows"),
+                num_kept: num_kept.view().range(0..rows).expect("a range"),
+            },
+            kept_lens: kept_lens.view_mut(),
+            flags: None,
+        };
+        let error = ops::gather(&device, params).expect_err(word).to_string();
+        assert!(error.contains(word), "{error} lacks {word:?}");
+    };
+    let shape = [4, 16, 2, 32];
+    refused([4, 16, 2, 24], [4, 16, 2, 24], 4, 1, "head_dim is 24");
+    refused(shape, [4, 16, 2, 24], 4, 1, "head_dim of the cache is 24");
+    refused(shape, [3, 16, 2, 32], 4, 1, "batch of the cache is 3");
+    refused(shape, [4, 17, 2, 32], 4, 1, "does not fit");
+    refused(shape, [4, 16, 1, 32], 4, 1, "heads of the cache is 1");
+    refused(shape, shape, 3, 1, "indices has 3 rows");
+    refused(shape, shape, 4, 0, "no layers");
+    let cache_layout =
+        CacheLayout::contiguous([4, 16, 2, 32], Shape::new(shape).tokens_outermost());
+    let params = ops::CompactParams::<f16> {
+        layers: Vec::new(),
+        cache: cache_layout,
+        sequences_kv: Sequences::padded(16),
+        windows: ops::KeptWindows {
+            observations: observations.view(),
+            indices: Matrix::new(indices.view(), 4, 3).expect("rows"),
+            num_kept: num_kept.view(),
+        },
+        kept_lens: kept_lens.view_mut(),
+        flags: None,
+    };
+    let error = ops::compact(&device, params)
+        .expect_err("no layers")
+        .to_string();
+    assert!(error.contains("num_layers is 0"), "{error}");
 }

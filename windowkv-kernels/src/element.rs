@@ -4,6 +4,7 @@ use half::{bf16, f16};
 
 use crate::ffi;
 use crate::observation::Observation;
+use crate::sampling::Sampling;
 
 mod sealed {
     pub trait Sealed {}
@@ -28,7 +29,18 @@ macro_rules! elements {
         impl Element for $type {}
     )*};
 }
-elements!(u8, u16, u32, u64, i32, f32, f16, bf16, Observation);
+elements!(
+    u8,
+    u16,
+    u32,
+    u64,
+    i32,
+    f32,
+    f16,
+    bf16,
+    Observation,
+    Sampling
+);
 
 impl Float for f16 {
     const DTYPE: ffi::wkv_dtype = ffi::wkv_dtype_WKV_F16;

@@ -32,6 +32,7 @@ mod observation;
 pub mod ops;
 #[doc(hidden)]
 pub mod probe;
+mod sampling;
 mod view;
 
 pub use buffer::Buffer;
@@ -40,7 +41,8 @@ pub use element::{Element, Float, HalfPrecision};
 pub use error::Error;
 pub use flags::Flags;
 pub use observation::Observation;
+pub use sampling::Sampling;
 pub use view::{
-    CacheLayout, CacheMut, Matrix, MatrixMut, Pages, RowsF32, RowsF32Mut, Sequences, Shape, Slice,
-    SliceMut, Strides, Tensor, TensorMut,
+    CacheLayout, CacheMut, InOut, Matrix, MatrixMut, Pages, RowsF32, RowsF32Mut, Sequences, Shape,
+    Slice, SliceMut, Strides, Tensor, TensorMut,
 };

@@ -1,10 +1,14 @@
 //! Running kernels in tests: on every device, with random inputs and schedules.
 
+mod attention;
+mod filled;
 mod half_precision;
 mod layout;
 mod runner;
 pub mod score;
 
+pub use attention::Expected;
+pub use filled::{Filled, check_poison};
 pub use half_precision::Half;
 pub use layout::{Lay, Order};
 pub use runner::{fail, on_every_device};

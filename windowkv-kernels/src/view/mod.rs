@@ -1,6 +1,7 @@
 //! Views of device memory: shape, strides, dtype, device and lifetime, checked before a kernel sees them.
 
 mod cache;
+mod in_out;
 mod layout;
 mod matrix;
 mod rows;
@@ -9,6 +10,7 @@ mod slice;
 mod tensor;
 
 pub use cache::{CacheLayout, CacheMut, Pages};
+pub use in_out::InOut;
 pub use layout::{Shape, Strides};
 pub use matrix::{Matrix, MatrixMut};
 pub use rows::{RowsF32, RowsF32Mut};

@@ -1,0 +1,558 @@
+//! The decode kernel against the formula in f64, in every layout of the cache, and against itself.
+
+use half::{bf16, f16};
+use ndarray::{Array3, Axis, concatenate, s};
+use proptest::prelude::*;
+use windowkv_kernels::{
+    Buffer, CacheLayout, CacheMut, Device, Error, Flags, Pages, Schedule, Strides, Tensor,
+    TensorMut, ops,
+};
+use windowkv_tests::kernels::{
+    Expected, Filled, Half, Lay, Order, check_poison, fail, on_every_device,
+};
+use windowkv_tests::random::tensor;
+
+/// Of the kernel: keys of a warp's step.
+const TILE_N: usize = 16;
+
+/// One sequence: what `cache_lens` says, and how many tokens the cache holds in truth.
+#[derive(Debug, Clone, Copy)]
+struct SequenceCase {
+    cache_len: i32,
+    data: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    bfloat16: bool,
+    num_heads_kv: usize,
+    group: usize,
+    head_dim: usize,
+    sequences: Vec<SequenceCase>,
+    /// Tokens of room beyond the longest sequence's; below 0, too few
+    spare: i64,
+    /// Log2 of the page length; `None`: no pages
+    pages: Option<u32>,
+    /// q, the new token's, o, cache
+    orders: [Order; 4],
+    appends: bool,
+    lse: bool,
+    /// Scores are within this.
+    top: f64,
+}
+
+/// Around the edges of a warp's step, a block's step and a split; a few long ones.
+fn cache_len() -> impl Strategy<Value = i32> {
+    const EDGES: [i32; 16] = [
+        0, 1, 15, 16, 17, 63, 64, 65, 127, 128, 129, 191, 255, 256, 257, 300,
+    ];
+    prop_oneof![
+        1 => Just(-1),
+        8 => prop::sample::select(&EDGES[..]),
+        4 => 0..280i32,
+        1 => 4080..4120i32,
+    ]
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let heads = (
+        1..=2usize,
+        prop::sample::select(&[1usize, 2, 4, 7, 8, 15, 16, 17, 33][..]),
+        prop::sample::select(&[32usize, 64, 96, 128][..]),
+    );
+    let sequence =
+        (cache_len(), any::<u64>()).prop_map(|(cache_len, data)| SequenceCase { cache_len, data });
+    let memory = (
+        prop_oneof![2 => Just(0i64), 3 => 1..40i64, 1 => -20..0i64],
+        prop_oneof![1 => Just(None), 1 => (0..7u32).prop_map(Some)],
+        [Order::any(), Order::any(), Order::any(), Order::any()],
+    );
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let tops = prop::sample::select(&[0.01, 3.0, 60.0][..]);
+    let sequences = prop::collection::vec(sequence, 0..4);
+    (heads, sequences, memory, flags, tops).prop_map(
+        |((num_heads_kv, group, head_dim), mut sequences, memory, flags, top)| {
+            let (spare, pages, orders) = memory;
+            let (bfloat16, appends, lse) = flags;
+            let long = sequences.iter().position(|s| s.cache_len > 1000);
+            // Long sequences are alone, and have one head.
+            if let Some(long) = long {
+                sequences = vec![sequences[long]];
+            }
+            Case {
+                bfloat16,
+                num_heads_kv: if long.is_some() { 1 } else { num_heads_kv },
+                group: if long.is_some() { group.min(2) } else { group },
+                head_dim: if long.is_some() { 32 } else { head_dim },
+                sequences,
+                spare,
+                pages,
+                orders,
+                appends,
+                lse,
+                top,
+            }
+        },
+    )
+}
+
+/// One sequence's numbers, rounded to the half-precision type.
+struct Numbers {
+    /// `[1, num_heads_q, head_dim]`
+    q: Array3<f64>,
+    /// `[tokens in the cache, num_heads_kv, head_dim]`
+    k: Array3<f64>,
+    v: Array3<f64>,
+    /// `[1, num_heads_kv, head_dim]`
+    k_new: Array3<f64>,
+    v_new: Array3<f64>,
+}
+
+/// What a launch wrote.
+struct Output {
+    /// Bits, `[num_heads_q, head_dim]` of each sequence
+    out: Vec<Vec<u16>>,
+    /// Bits, `[num_heads_q]` of each sequence
+    lse: Vec<Vec<u32>>,
+    flags: Flags,
+}
+
+/// Memory that every call of a case uses, as a program would.
+struct Workspace(Buffer<u8>);
+
+impl Case {
+    fn scale(&self) -> f32 {
+        (self.head_dim as f32).sqrt().recip()
+    }
+
+    fn num_heads_q(&self) -> usize {
+        self.num_heads_kv * self.group
+    }
+
+    fn page_len(&self) -> usize {
+        1 << self.pages.unwrap_or(0)
+    }
+
+    fn pages_per_sequence(&self, capacity: usize) -> usize {
+        capacity.div_ceil(self.page_len())
+    }
+
+    /// Tokens that each sequence has room for; whole pages.
+    fn capacity(&self) -> usize {
+        let longest = self
+            .sequences
+            .iter()
+            .map(|s| s.cache_len)
+            .max()
+            .unwrap_or(0);
+        let room = (i64::from(longest) + self.spare).max(0) as usize;
+        self.pages_per_sequence(room) * self.page_len()
+    }
+
+    /// Tokens of the sequence that lie in a cache of this capacity.
+    fn cached(&self, sequence: usize, capacity: usize) -> usize {
+        (self.sequences[sequence].cache_len.max(0) as usize).min(capacity)
+    }
+
+    fn numbers<T: Half>(&self, sequence: usize, capacity: usize) -> Numbers {
+        let amplitude = (self.top / (self.head_dim as f64).sqrt()).sqrt();
+        let of = |salt: u64, tokens, heads, amplitude| {
+            let seed = self.sequences[sequence].data.wrapping_add(salt);
+            let numbers = tensor::<f64>(seed, (tokens, heads, self.head_dim), amplitude);
+            numbers.mapv(|x| T::of(x).value())
+        };
+        let cached = self.cached(sequence, capacity);
+        Numbers {
+            q: of(0, 1, self.num_heads_q(), amplitude),
+            k: of(1, cached, self.num_heads_kv, amplitude),
+            v: of(2, cached, self.num_heads_kv, 3.0),
+            k_new: of(3, 1, self.num_heads_kv, amplitude),
+            v_new: of(4, 1, self.num_heads_kv, 3.0),
+        }
+    }
+
+    /// Runs the kernel on these sequences of the case. What is not the result or the appended token must be as it was.
+    fn run<T: Half>(
+        &self,
+        device: &Device,
+        sequences: &[usize],
+        capacity: usize,
+        workspace: &mut Workspace,
+    ) -> Result<Output, TestCaseError> {
+        let (batch, heads_kv, heads_q) = (sequences.len(), self.num_heads_kv, self.num_heads_q());
+        let numbers: Vec<Numbers> = sequences
+            .iter()
+            .map(|&b| self.numbers::<T>(b, capacity))
+            .collect();
+        let lay = |tokens, heads, order| {
+            Filled::<T>::poisoned(Lay::new([batch, tokens, heads, self.head_dim], order))
+        };
+        let mut q = lay(1, heads_q, self.orders[0]);
+        let mut k_new = lay(1, heads_kv, self.orders[1]);
+        let mut v_new = lay(1, heads_kv, self.orders[1]);
+        let o = lay(1, heads_q, self.orders[2]);
+
+        // Every other page belongs to nobody, and they are dealt out backwards.
+        let (page_len, each) = (self.page_len(), self.pages_per_sequence(capacity));
+        let num_pages = 2 * batch * each + 1;
+        let page_of = |b: usize, page: usize| 2 * (batch * each - (b * each + page)) - 1;
+        let table: Vec<i32> = (0..batch * each)
+            .map(|i| page_of(i / each, i % each) as i32)
+            .collect();
+        let cache_lay = match self.pages {
+            Some(_) => Lay::new(
+                [num_pages, page_len, heads_kv, self.head_dim],
+                self.orders[3],
+            ),
+            None => Lay::new([batch, capacity, heads_kv, self.head_dim], self.orders[3]),
+        };
+        let place = |b: usize, token: usize| match self.pages {
+            Some(_) => (page_of(b, token / page_len), token % page_len),
+            None => (b, token),
+        };
+        // CacheLayout has no offset: what lies before the cache is cut off.
+        let cache_lay = Lay {
+            offset: 0,
+            len: cache_lay.len - cache_lay.offset,
+            ..cache_lay
+        };
+        let mut k = Filled::<T>::poisoned(cache_lay);
+        let mut v = Filled::<T>::poisoned(cache_lay);
+        for (b, numbers) in numbers.iter().enumerate() {
+            q.put(b, 0, &numbers.q);
+            k_new.put(b, 0, &numbers.k_new);
+            v_new.put(b, 0, &numbers.v_new);
+            for token in 0..numbers.k.dim().0 {
+                let (page, inside) = place(b, token);
+                let one = |x: &Array3<f64>| x.slice(s![token..=token, .., ..]).to_owned();
+                k.put(page, inside, &one(&numbers.k));
+                v.put(page, inside, &one(&numbers.v));
+            }
+        }
+        let lens: Vec<i32> = sequences
+            .iter()
+            .map(|&b| self.sequences[b].cache_len)
+            .collect();
+
+        let upload = |filled: &Filled<T>| device.upload(&filled.memory).map_err(fail);
+        let (q_buffer, k_new_buffer, v_new_buffer) =
+            (upload(&q)?, upload(&k_new)?, upload(&v_new)?);
+        let (mut k_buffer, mut v_buffer, mut o_buffer) = (upload(&k)?, upload(&v)?, upload(&o)?);
+        let mut lse = device.poisoned::<f32>(batch * heads_q).map_err(fail)?;
+        let table = device.upload(&table).map_err(fail)?;
+        let cache_lens = device.upload(&lens).map_err(fail)?;
+        let mut flags = device.zeroed::<u32>(1).map_err(fail)?;
+        let pages = Pages {
+            table: table.view(),
+            pages_per_sequence: each,
+            page_len,
+            num_pages,
+        };
+        let layout = match self.pages {
+            Some(_) => CacheLayout::paged(batch, heads_kv, self.head_dim, cache_lay.strides, pages)
+                .map_err(fail)?,
+            None => CacheLayout::contiguous(
+                [batch, capacity, heads_kv, self.head_dim],
+                cache_lay.strides,
+            ),
+        };
+        let dims = |filled: &Filled<T>| {
+            let shape = filled.lay.shape;
+            [shape.batch, shape.tokens, shape.heads, shape.head_dim]
+        };
+        fn view<'a, T: Half>(
+            buffer: &'a Buffer<T>,
+            filled: &Filled<T>,
+            dims: [usize; 4],
+        ) -> Result<Tensor<'a, T>, TestCaseError> {
+            let (strides, offset) = (filled.lay.strides, filled.lay.offset);
+            Tensor::strided(buffer.view(), dims, strides, offset).map_err(fail)
+        }
+        let needed = ops::decode_workspace_size::<T>(device, q.lay.shape, &layout).map_err(fail)?;
+        if workspace.0.len() < needed {
+            workspace.0 = device.zeroed(needed).map_err(fail)?;
+        }
+        let new = if self.appends {
+            Some((
+                view(&k_new_buffer, &k_new, dims(&k_new))?,
+                view(&v_new_buffer, &v_new, dims(&v_new))?,
+            ))
+        } else {
+            None
+        };
+        let params = ops::DecodeParams {
+            q: view(&q_buffer, &q, dims(&q))?,
+            new,
+            o: TensorMut::strided(o_buffer.view_mut(), dims(&o), o.lay.strides, o.lay.offset)
+                .map_err(fail)?,
+            lse: self.lse.then(|| lse.view_mut()),
+            cache: CacheMut {
+                k: k_buffer.view_mut(),
+                v: v_buffer.view_mut(),
+            },
+            layout,
+            cache_lens: cache_lens.view(),
+            softmax_scale: self.scale(),
+            workspace: workspace.0.view_mut(),
+            flags: Some(flags.view_mut()),
+        };
+        ops::decode(device, params).map_err(fail)?;
+
+        // The caches are as they were, with the new tokens behind their sequences.
+        for (b, numbers) in numbers.iter().enumerate() {
+            let cached = numbers.k.dim().0;
+            if self.appends && lens[b] >= 0 && cached < capacity {
+                let (page, inside) = place(b, cached);
+                k.put(page, inside, &numbers.k_new);
+                v.put(page, inside, &numbers.v_new);
+            }
+        }
+        for (name, buffer, expected) in [("k", &k_buffer, &k), ("v", &v_buffer, &v)] {
+            let found = buffer.download().map_err(fail)?;
+            let differs = |(x, y): (&T, &T)| x.bits() != y.bits();
+            let at = found.iter().zip(&expected.memory).position(differs);
+            prop_assert!(
+                at.is_none(),
+                "{name} of the cache is wrong at element {at:?}"
+            );
+        }
+
+        let memory = o_buffer.download().map_err(fail)?;
+        let mut written = vec![false; memory.len()];
+        let mut output = Output {
+            out: Vec::new(),
+            lse: Vec::new(),
+            flags: Flags::from_bits(flags.download().map_err(fail)?[0]),
+        };
+        let lse = lse.download().map_err(fail)?;
+        for b in 0..batch {
+            let mut out = Vec::new();
+            for head in 0..heads_q {
+                let at = o.lay.at(b, 0, head);
+                out.extend(memory[at..at + self.head_dim].iter().map(|x| x.bits()));
+                written[at..at + self.head_dim].fill(true);
+            }
+            output.out.push(out);
+            let of_lse = &lse[b * heads_q..(b + 1) * heads_q];
+            output
+                .lse
+                .push(of_lse.iter().map(|x| x.to_bits()).collect());
+        }
+        check_poison(&memory, &written).map_err(TestCaseError::fail)?;
+        Ok(output)
+    }
+
+    fn flags(&self, capacity: usize) -> Flags {
+        let over = |s: &SequenceCase| i64::from(s.cache_len) > capacity as i64;
+        let full = |s: &SequenceCase| i64::from(s.cache_len) >= capacity as i64;
+        let mut bits = 0;
+        if self.sequences.iter().any(over) {
+            bits |= Flags::RANGE.bits();
+        }
+        if self.appends && self.sequences.iter().any(full) {
+            bits |= Flags::CAPACITY.bits();
+        }
+        Flags::from_bits(bits)
+    }
+}
+
+/// Calls a generic function with the case's type.
+macro_rules! typed {
+    ($case:expr, $function:ident($($argument:expr),*)) => {
+        if $case.bfloat16 {
+            $function::<bf16>($($argument),*)
+        } else {
+            $function::<f16>($($argument),*)
+        }
+    };
+}
+
+fn no_workspace(device: &Device) -> Result<Workspace, TestCaseError> {
+    Ok(Workspace(device.zeroed(0).map_err(fail)?))
+}
+
+fn within_the_bound<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError> {
+    let capacity = case.capacity();
+    let all: Vec<usize> = (0..case.sequences.len()).collect();
+    let output = case.run::<T>(device, &all, capacity, &mut no_workspace(device)?)?;
+    prop_assert_eq!(output.flags, case.flags(capacity));
+    for (b, sequence) in case.sequences.iter().enumerate() {
+        let numbers = case.numbers::<T>(b, capacity);
+        let (mut k, mut v) = (numbers.k, numbers.v);
+        if sequence.cache_len < 0 {
+            k = k.slice_move(s![..0, .., ..]);
+            v = v.slice_move(s![..0, .., ..]);
+        } else if case.appends {
+            k = concatenate![Axis(0), k, numbers.k_new];
+            v = concatenate![Axis(0), v, numbers.v_new];
+        }
+        let expected = Expected::new::<T>(
+            numbers.q.view(),
+            k.view(),
+            v.view(),
+            f64::from(case.scale()),
+            TILE_N,
+        );
+        for (i, &bits) in output.out[b].iter().enumerate() {
+            let (head, d) = (i / case.head_dim, i % case.head_dim);
+            expected
+                .check_out(0, head, d, T::from_bits(bits).value())
+                .map_err(|text| TestCaseError::fail(format!("sequence {b}: {text}")))?;
+        }
+        for (head, &bits) in output.lse[b].iter().enumerate() {
+            let found = f32::from_bits(bits);
+            if case.lse {
+                expected
+                    .check_lse(head, 0, f64::from(found))
+                    .map_err(|text| TestCaseError::fail(format!("sequence {b}: {text}")))?;
+            } else {
+                prop_assert_eq!(bits, u32::MAX, "lse was not asked for");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn it_computes_attention_and_appends() {
+    on_every_device(250, cases(), |device, case| {
+        typed!(case, within_the_bound(device, &case))
+    });
+}
+
+/// Alone, in another layout, with more room, under another schedule, with a workspace that other calls have used.
+fn same_bits<T: Half>(
+    device: &Device,
+    case: &Case,
+    other: &Case,
+    seed: u64,
+) -> Result<(), TestCaseError> {
+    let mut workspace = no_workspace(device)?;
+    let capacity = case.capacity();
+    let all: Vec<usize> = (0..case.sequences.len()).collect();
+    let together = case.run::<T>(device, &all, capacity, &mut workspace)?;
+    device.set_schedule(Schedule { seed, workers: 1 });
+    let again = case.run::<T>(device, &all, capacity, &mut workspace)?;
+    prop_assert_eq!(&again.out, &together.out, "a second time");
+    prop_assert_eq!(&again.lse, &together.lse, "a second time");
+    let other = Case {
+        pages: other.pages,
+        orders: other.orders,
+        ..case.clone()
+    };
+    // Where tokens are cut off by the capacity, more room would let more of them in.
+    let fits = case
+        .sequences
+        .iter()
+        .all(|s| i64::from(s.cache_len) <= capacity as i64);
+    let room = if fits {
+        (capacity + (seed % 700) as usize).next_multiple_of(other.page_len())
+    } else {
+        capacity
+    };
+    if room % other.page_len() != 0 {
+        return Ok(());
+    }
+    for &b in &all {
+        let alone = other.run::<T>(device, &[b], room, &mut workspace)?;
+        prop_assert_eq!(&alone.out[0], &together.out[b], "sequence {} alone", b);
+        prop_assert_eq!(&alone.lse[0], &together.lse[b], "sequence {} alone", b);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_sequence_has_the_same_bits_in_every_batch_layout_and_schedule() {
+    let inputs = (cases(), cases(), any::<u64>());
+    on_every_device(80, inputs, |device, (case, other, seed)| {
+        typed!(case, same_bits(device, &case, &other, seed))
+    });
+}
+
+/// A page that is not there counts as keys and values of zeros, and what would be appended to it is lost.
+#[test]
+fn pages_that_do_not_exist_are_zeros() {
+    const HEAD_DIM: usize = 32;
+    for device in Device::all() {
+        for (missing, appended) in [(0, true), (1, false)] {
+            let run = || -> Result<(), Error> {
+                let q = device.upload(&[f16::from_f32(0.25); HEAD_DIM])?;
+                let new = device.upload(&[f16::from_f32(1.0); HEAD_DIM])?;
+                let ones = vec![f16::from_f32(1.0); 2 * 4 * HEAD_DIM];
+                let (mut k, mut v) = (device.upload(&ones)?, device.upload(&ones)?);
+                let mut o = device.poisoned::<f16>(HEAD_DIM)?;
+                let mut table = [0, 1];
+                table[missing] = if appended { -1 } else { 2 };
+                let table = device.upload(&table)?;
+                let lens = device.upload(&[5])?;
+                let mut flags = device.zeroed::<u32>(1)?;
+                let mut workspace = device.zeroed::<u8>(0)?;
+                let layout = CacheLayout::paged(
+                    1,
+                    1,
+                    HEAD_DIM,
+                    Strides {
+                        batch: 4 * HEAD_DIM,
+                        token: HEAD_DIM,
+                        head: HEAD_DIM,
+                    },
+                    Pages {
+                        table: table.view(),
+                        pages_per_sequence: 2,
+                        page_len: 4,
+                        num_pages: 2,
+                    },
+                )?;
+                let shape = [1, 1, 1, HEAD_DIM];
+                let token = |buffer| Tensor::new(Buffer::view(buffer), shape);
+                ops::decode(
+                    &device,
+                    ops::DecodeParams {
+                        q: token(&q)?,
+                        new: Some((token(&new)?, token(&new)?)),
+                        o: TensorMut::new(o.view_mut(), shape)?,
+                        lse: None,
+                        cache: CacheMut {
+                            k: k.view_mut(),
+                            v: v.view_mut(),
+                        },
+                        layout,
+                        cache_lens: lens.view(),
+                        softmax_scale: 0.125,
+                        workspace: workspace.view_mut(),
+                        flags: Some(flags.view_mut()),
+                    },
+                )?;
+                assert_eq!(Flags::from_bits(flags.download()?[0]), Flags::RANGE);
+                // Scores are 1, of a missing key 0; values are 1, of a missing key 0. Page 0 has four of the five
+                // cached tokens.
+                let there = if missing == 0 { 2.0 } else { 5.0 } * 1.0f64.exp();
+                let expected = there / (there + if missing == 0 { 4.0 } else { 1.0 });
+                for x in o.download()? {
+                    assert!(
+                        (x.to_f64() - expected).abs() < 1e-3,
+                        "{x} is not {expected}"
+                    );
+                }
+                assert!(k.download()?.iter().all(|&x| x == ones[0]));
+                Ok(())
+            };
+            run().unwrap();
+        }
+    }
+}
+
+#[test]
+fn advance_leaves_those_that_have_left() {
+    let values = (prop::collection::vec(any::<i32>(), 0..300), any::<i32>());
+    on_every_device(40, values, |device, (values, amount)| {
+        let mut buffer = device.upload(&values).map_err(fail)?;
+        ops::advance(device, buffer.view_mut(), amount).map_err(fail)?;
+        let expected: Vec<i32> = values
+            .iter()
+            .map(|&x| if x < 0 { x } else { x.saturating_add(amount) })
+            .collect();
+        prop_assert_eq!(buffer.download().map_err(fail)?, expected);
+        Ok(())
+    });
+}

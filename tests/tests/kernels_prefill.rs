@@ -1,0 +1,442 @@
+//! The prefill kernel against the formula in f64, in every layout, and against itself.
+
+use half::{bf16, f16};
+use ndarray::{Array3, s};
+use proptest::prelude::*;
+use windowkv_kernels::{
+    Buffer, Device, Error, RowsF32Mut, Schedule, Sequences, Tensor, TensorMut, ops,
+};
+use windowkv_tests::kernels::{
+    Expected, Filled, Half, Lay, Order, check_poison, fail, on_every_device,
+};
+use windowkv_tests::random::tensor;
+
+/// Of the kernel: rows of a tile, keys of a step.
+const TILE_M: usize = 128;
+const TILE_N: usize = 64;
+
+/// How the sequences of a batch follow each other, on both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Batching {
+    Ragged,
+    /// Ragged, and only the first tokens of each sequence count.
+    RaggedShortened,
+    /// Padded, every sequence as long as the longest.
+    Full,
+    Padded,
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    bfloat16: bool,
+    num_heads_kv: usize,
+    group: usize,
+    head_dim: usize,
+    batching: Batching,
+    /// seqlen_q, seqlen_kv
+    sequences: Vec<(usize, usize)>,
+    /// q, k, v, o
+    orders: [Order; 4],
+    lse: bool,
+    /// Scores are within this.
+    top: f64,
+    data: u64,
+}
+
+/// Around the edges of tiles, steps, warps and fragments.
+fn length() -> impl Strategy<Value = usize> {
+    const EDGES: [usize; 17] = [
+        0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129,
+    ];
+    prop_oneof![3 => prop::sample::select(&EDGES[..]).boxed(), 2 => (0..100usize).boxed()]
+}
+
+/// Equal lengths, the last chunk of a prompt, more rows than keys, or anything.
+fn lengths() -> impl Strategy<Value = (usize, usize)> {
+    prop_oneof![
+        3 => length().prop_map(|n| (n, n)),
+        3 => (length(), length()).prop_map(|(a, b)| (a.min(b), a.max(b))),
+        1 => (length(), length()).prop_map(|(a, b)| (a.max(b), a.min(b))),
+        1 => (0..40usize, 190..260usize),
+    ]
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let heads = (
+        1..=2usize,
+        prop::sample::select(&[1usize, 1, 2, 3, 4, 7, 8][..]),
+        prop::sample::select(&[32usize, 64, 96, 128][..]),
+    );
+    let batching = prop::sample::select(
+        &[
+            Batching::Ragged,
+            Batching::RaggedShortened,
+            Batching::Full,
+            Batching::Padded,
+        ][..],
+    );
+    let orders = [Order::any(), Order::any(), Order::any(), Order::any()];
+    let rest = (any::<bool>(), any::<bool>(), any::<u64>());
+    let tops = prop::sample::select(&[0.01, 3.0, 60.0][..]);
+    let sequences = prop::collection::vec(lengths(), 0..4);
+    (heads, batching, sequences, orders, tops, rest).prop_map(
+        |((num_heads_kv, group, head_dim), batching, mut sequences, orders, top, rest)| {
+            let (bfloat16, lse, data) = rest;
+            // So that many cases run in seconds, the first sequences take what there is of work.
+            let mut work = 0;
+            sequences.retain(|&(seqlen_q, seqlen_kv)| {
+                work +=
+                    (seqlen_q * group + TILE_M) * (seqlen_kv + TILE_N) * num_heads_kv * head_dim;
+                work < 12_000_000
+            });
+            if batching == Batching::Full
+                && let Some(&longest) = sequences.iter().max()
+            {
+                sequences.fill(longest);
+            }
+            Case {
+                bfloat16,
+                num_heads_kv,
+                group,
+                head_dim,
+                batching,
+                sequences,
+                orders,
+                lse,
+                top,
+                data,
+            }
+        },
+    )
+}
+
+/// One side, q or kv, of a batch.
+struct Side {
+    /// Of the tensors: batch and tokens.
+    batch: usize,
+    tokens: usize,
+    /// First row of each sequence, `(batch, token)`
+    starts: Vec<(usize, usize)>,
+    cu_seqlens: Option<Vec<i32>>,
+    seqlens: Option<Vec<i32>>,
+    max_seqlen: usize,
+}
+
+impl Side {
+    fn new(batching: Batching, lens: &[usize]) -> Self {
+        let longest = lens.iter().copied().max().unwrap_or(0);
+        let seqlens = Some(lens.iter().map(|&n| n as i32).collect());
+        match batching {
+            Batching::Full | Batching::Padded => Self {
+                batch: lens.len(),
+                tokens: longest,
+                starts: (0..lens.len()).map(|b| (b, 0)).collect(),
+                cu_seqlens: None,
+                seqlens: seqlens.filter(|_| batching == Batching::Padded),
+                max_seqlen: longest,
+            },
+            Batching::Ragged | Batching::RaggedShortened => {
+                let shortened = batching == Batching::RaggedShortened;
+                let mut cu_seqlens = vec![0];
+                for (b, len) in lens.iter().enumerate() {
+                    let unused = if shortened { 5 * b + 1 } else { 0 };
+                    cu_seqlens.push(cu_seqlens[b] + (len + unused) as i32);
+                }
+                Self {
+                    batch: 1,
+                    tokens: cu_seqlens[lens.len()] as usize,
+                    starts: cu_seqlens[..lens.len()]
+                        .iter()
+                        .map(|&first| (0, first as usize))
+                        .collect(),
+                    cu_seqlens: Some(cu_seqlens),
+                    seqlens: seqlens.filter(|_| shortened),
+                    max_seqlen: longest,
+                }
+            }
+        }
+    }
+}
+
+/// The lengths of a side on a device.
+struct Lens {
+    cu_seqlens: Option<Buffer<i32>>,
+    seqlens: Option<Buffer<i32>>,
+    max_seqlen: usize,
+}
+
+impl Lens {
+    fn upload(device: &Device, side: &Side) -> Result<Self, Error> {
+        let upload = |lens: &Option<Vec<i32>>| lens.as_ref().map(|l| device.upload(l)).transpose();
+        Ok(Self {
+            cu_seqlens: upload(&side.cu_seqlens)?,
+            seqlens: upload(&side.seqlens)?,
+            max_seqlen: side.max_seqlen,
+        })
+    }
+
+    fn sequences(&self) -> Sequences<'_> {
+        let sequences = match &self.cu_seqlens {
+            Some(cu_seqlens) => Sequences::ragged(cu_seqlens.view(), self.max_seqlen),
+            None => Sequences::padded(self.max_seqlen),
+        };
+        match &self.seqlens {
+            Some(seqlens) => sequences.with_seqlens(seqlens.view()),
+            None => sequences,
+        }
+    }
+}
+
+/// One sequence's numbers, rounded to the half-precision type.
+#[derive(Clone)]
+struct Numbers {
+    q: Array3<f64>,
+    k: Array3<f64>,
+    v: Array3<f64>,
+}
+
+/// What a launch wrote for one sequence.
+#[derive(Debug, PartialEq)]
+struct Output {
+    /// Bits, `[seqlen_q, num_heads_q, head_dim]`
+    out: Array3<u16>,
+    /// Bits, `[num_heads_q, seqlen_q]`
+    lse: Vec<Vec<u32>>,
+}
+
+impl Case {
+    fn scale(&self) -> f32 {
+        (self.head_dim as f32).sqrt().recip()
+    }
+
+    fn numbers<T: Half>(&self, sequence: usize) -> Numbers {
+        let (seqlen_q, seqlen_kv) = self.sequences[sequence];
+        // |q . k| * head_dim^-0.5 is at most amplitude^2 * head_dim^0.5.
+        let amplitude = (self.top / (self.head_dim as f64).sqrt()).sqrt();
+        let of = |salt: u64, seqlen, heads, amplitude| {
+            let seed = self.data.wrapping_add(salt + 3 * sequence as u64);
+            let numbers = tensor::<f64>(seed, (seqlen, heads, self.head_dim), amplitude);
+            numbers.mapv(|x| T::of(x).value())
+        };
+        Numbers {
+            q: of(0, seqlen_q, self.num_heads_kv * self.group, amplitude),
+            k: of(1, seqlen_kv, self.num_heads_kv, amplitude),
+            v: of(2, seqlen_kv, self.num_heads_kv, 3.0),
+        }
+    }
+
+    /// Runs the kernel on a batch of these sequences; nothing outside the outputs may be written.
+    fn run<T: Half>(
+        &self,
+        device: &Device,
+        batch: &[Numbers],
+    ) -> Result<Vec<Output>, TestCaseError> {
+        let heads_q = self.num_heads_kv * self.group;
+        let of_q: Vec<usize> = batch.iter().map(|n| n.q.dim().0).collect();
+        let of_kv: Vec<usize> = batch.iter().map(|n| n.k.dim().0).collect();
+        let side_q = Side::new(self.batching, &of_q);
+        let side_kv = Side::new(self.batching, &of_kv);
+        let lay = |side: &Side, heads, order| {
+            Filled::<T>::poisoned(Lay::new(
+                [side.batch, side.tokens, heads, self.head_dim],
+                order,
+            ))
+        };
+        let mut q = lay(&side_q, heads_q, self.orders[0]);
+        let mut k = lay(&side_kv, self.num_heads_kv, self.orders[1]);
+        let mut v = lay(&side_kv, self.num_heads_kv, self.orders[2]);
+        let o = lay(&side_q, heads_q, self.orders[3]);
+        for (b, numbers) in batch.iter().enumerate() {
+            q.put(side_q.starts[b].0, side_q.starts[b].1, &numbers.q);
+            k.put(side_kv.starts[b].0, side_kv.starts[b].1, &numbers.k);
+            v.put(side_kv.starts[b].0, side_kv.starts[b].1, &numbers.v);
+        }
+        // Rows of lse, with gaps.
+        let (head_stride, lse_offset) = (side_q.tokens + 3, 2);
+        let lse_shape = [side_q.batch, heads_q, side_q.tokens];
+        let batch_stride = heads_q * head_stride + 1;
+        let lse_len = lse_offset + side_q.batch * batch_stride;
+
+        let mut buffers = Buffers {
+            q: device.upload(&q.memory).map_err(fail)?,
+            k: device.upload(&k.memory).map_err(fail)?,
+            v: device.upload(&v.memory).map_err(fail)?,
+            o: device.upload(&o.memory).map_err(fail)?,
+            lse: device.poisoned::<f32>(lse_len).map_err(fail)?,
+        };
+        let lens_q = Lens::upload(device, &side_q).map_err(fail)?;
+        let lens_kv = Lens::upload(device, &side_kv).map_err(fail)?;
+        let view = |filled: &Filled<T>| {
+            let shape = filled.lay.shape;
+            (
+                [shape.batch, shape.tokens, shape.heads, shape.head_dim],
+                filled.lay.strides,
+                filled.lay.offset,
+            )
+        };
+        let tensor = |buffer, filled| {
+            let (shape, strides, offset) = view(filled);
+            Tensor::strided(Buffer::view(buffer), shape, strides, offset)
+        };
+        let (shape, strides, offset) = view(&o);
+        let params = ops::PrefillParams {
+            q: tensor(&buffers.q, &q).map_err(fail)?,
+            k: tensor(&buffers.k, &k).map_err(fail)?,
+            v: tensor(&buffers.v, &v).map_err(fail)?,
+            o: TensorMut::strided(buffers.o.view_mut(), shape, strides, offset).map_err(fail)?,
+            lse: if self.lse {
+                let rows = RowsF32Mut::strided(
+                    buffers.lse.view_mut(),
+                    lse_shape,
+                    batch_stride,
+                    head_stride,
+                    lse_offset,
+                );
+                Some(rows.map_err(fail)?)
+            } else {
+                None
+            },
+            sequences_q: lens_q.sequences(),
+            sequences_kv: lens_kv.sequences(),
+            softmax_scale: self.scale(),
+        };
+        ops::prefill(device, params).map_err(fail)?;
+
+        let memory = buffers.o.download().map_err(fail)?;
+        let lse = buffers.lse.download().map_err(fail)?;
+        let mut written = vec![false; memory.len()];
+        let mut lse_written = vec![false; lse.len()];
+        let mut outputs = Vec::new();
+        for (b, &rows) in of_q.iter().enumerate() {
+            let (of_batch, first) = side_q.starts[b];
+            let mut out = Array3::zeros((rows, heads_q, self.head_dim));
+            for ((row, head, d), bits) in out.indexed_iter_mut() {
+                let at = o.lay.at(of_batch, first + row, head) + d;
+                *bits = memory[at].bits();
+                written[at] = true;
+            }
+            let mut of_lse = vec![Vec::new(); heads_q];
+            for (head, of_head) in of_lse.iter_mut().enumerate() {
+                let at = lse_offset + of_batch * batch_stride + head * head_stride + first;
+                of_head.extend(lse[at..at + rows].iter().map(|x| x.to_bits()));
+                lse_written[at..at + rows].fill(self.lse);
+            }
+            outputs.push(Output { out, lse: of_lse });
+        }
+        check_poison(&memory, &written).map_err(TestCaseError::fail)?;
+        for (i, x) in lse.iter().enumerate() {
+            let left_alone = lse_written[i] || x.to_bits() == u32::MAX;
+            prop_assert!(left_alone, "lse element {i} was written: {x}");
+        }
+        Ok(outputs)
+    }
+
+    fn batch<T: Half>(&self) -> Vec<Numbers> {
+        (0..self.sequences.len())
+            .map(|b| self.numbers::<T>(b))
+            .collect()
+    }
+
+    fn check<T: Half>(&self, numbers: &Numbers, output: &Output) -> Result<(), TestCaseError> {
+        let expected = Expected::new::<T>(
+            numbers.q.view(),
+            numbers.k.view(),
+            numbers.v.view(),
+            f64::from(self.scale()),
+            TILE_N,
+        );
+        for ((row, head, d), &bits) in output.out.indexed_iter() {
+            let found = T::from_bits(bits).value();
+            expected
+                .check_out(row, head, d, found)
+                .map_err(TestCaseError::fail)?;
+        }
+        for (head, lse) in output.lse.iter().enumerate().filter(|_| self.lse) {
+            for (row, &bits) in lse.iter().enumerate() {
+                let found = f64::from(f32::from_bits(bits));
+                expected
+                    .check_lse(head, row, found)
+                    .map_err(TestCaseError::fail)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Buffers<T: Half> {
+    q: Buffer<T>,
+    k: Buffer<T>,
+    v: Buffer<T>,
+    o: Buffer<T>,
+    lse: Buffer<f32>,
+}
+
+/// Calls a generic function with the case's type.
+macro_rules! typed {
+    ($case:expr, $function:ident($($argument:expr),*)) => {
+        if $case.bfloat16 {
+            $function::<bf16>($($argument),*)
+        } else {
+            $function::<f16>($($argument),*)
+        }
+    };
+}
+
+fn within_the_bound<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError> {
+    let batch = case.batch::<T>();
+    let outputs = case.run::<T>(device, &batch)?;
+    for (numbers, output) in batch.iter().zip(&outputs) {
+        case.check::<T>(numbers, output)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn it_computes_attention() {
+    on_every_device(220, cases(), |device, case| {
+        typed!(case, within_the_bound(device, &case))
+    });
+}
+
+/// Alone, in another layout, under another schedule; and its last rows as a chunk of their own.
+fn same_bits<T: Half>(
+    device: &Device,
+    case: &Case,
+    other: &Case,
+    seed: u64,
+) -> Result<(), TestCaseError> {
+    let batch = case.batch::<T>();
+    let together = case.run::<T>(device, &batch)?;
+    device.set_schedule(Schedule { seed, workers: 1 });
+    for (numbers, output) in batch.iter().zip(&together) {
+        let other = Case {
+            batching: other.batching,
+            orders: other.orders,
+            ..case.clone()
+        };
+        let alone = other.run::<T>(device, std::slice::from_ref(numbers))?;
+        prop_assert_eq!(&alone[0], output, "alone, in another layout");
+
+        let rows = numbers.q.dim().0;
+        let first = (seed % (rows as u64 + 1)) as usize;
+        let chunk = Numbers {
+            q: numbers.q.slice(s![first.., .., ..]).to_owned(),
+            ..numbers.clone()
+        };
+        let alone = other.run::<T>(device, &[chunk])?;
+        let out = output.out.slice(s![first.., .., ..]);
+        prop_assert_eq!(&alone[0].out, &out, "as a chunk from row {}", first);
+        for (of_chunk, of_all) in alone[0].lse.iter().zip(&output.lse) {
+            prop_assert_eq!(&of_chunk[..], &of_all[first..], "from row {}", first);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_row_has_the_same_bits_in_every_batch_chunk_layout_and_schedule() {
+    let inputs = (cases(), cases(), any::<u64>());
+    on_every_device(60, inputs, |device, (case, other, seed)| {
+        typed!(case, same_bits(device, &case, &other, seed))
+    });
+}

@@ -1,0 +1,103 @@
+//! Causal attention over prompts.
+
+use crate::device::{Device, entry};
+use crate::element::HalfPrecision;
+use crate::error::Error;
+use crate::ffi;
+use crate::view::{RowsF32Mut, Sequences, Tensor, TensorMut, no_rows};
+
+/// Parameters of [`prefill`].
+#[derive(Debug)]
+pub struct PrefillParams<'a, T: HalfPrecision> {
+    /// `[batch, q tokens, num_heads_q, head_dim]`, or `[1, q tokens of all sequences, ..]` for a ragged batch.
+    pub q: Tensor<'a, T>,
+    /// `[batch, kv tokens, num_heads_kv, head_dim]`, or `[1, kv tokens of all sequences, ..]`.
+    pub k: Tensor<'a, T>,
+    /// The same shape as `k`.
+    pub v: Tensor<'a, T>,
+    /// The same shape as `q`.
+    pub o: TensorMut<'a, T>,
+    /// `[batch, num_heads_q, q tokens]`, or `[1, num_heads_q, q tokens of all sequences]`: natural log.
+    pub lse: Option<RowsF32Mut<'a>>,
+    /// Of q, o and lse.
+    pub sequences_q: Sequences<'a>,
+    /// Of k and v.
+    pub sequences_kv: Sequences<'a>,
+    /// Factor of `q . k`, usually `head_dim^-0.5`; positive.
+    pub softmax_scale: f32,
+}
+
+/// Causal attention, aligned at the bottom right: row i of a sequence sees the keys
+/// `0 ..= i + seqlen_kv - seqlen_q`, so that the last chunk of a prompt sees all of it. A row that sees none gives
+/// `o = 0`, `lse = -inf`.
+///
+/// ```text
+/// o   = softmax(q k^T softmax_scale) v
+/// lse = log(sum(exp(q k^T softmax_scale)))
+/// ```
+///
+/// Query head h reads KV head `h / (num_heads_q / num_heads_kv)`; head_dim is 32, 64, 96 or 128. Sums are in float32;
+/// the probabilities are rounded to `T` before they meet v. A row's bits depend on its own query, keys and values
+/// alone: not on the batch, nor on how a prompt is cut into chunks. Rows beyond a sequence's length are left alone;
+/// lengths outside the tensors are clamped.
+///
+/// # Errors
+/// [`Error::Shape`] when shapes do not fit together, [`Error::WrongDevice`], [`Error::InvalidArgument`] for a head_dim,
+/// a scale, an alignment or a stride that the kernel does not take; what the launch gives.
+pub fn prefill<T: HalfPrecision>(
+    device: &Device,
+    mut params: PrefillParams<'_, T>,
+) -> Result<(), Error> {
+    let (q, k) = (params.q.shape(), params.k.shape());
+    let batch = params.sequences_q.batch(q);
+    params.q.on("q", device)?;
+    params.k.on("k", device)?;
+    params.v.on("v", device)?;
+    params.o.on("o", device)?;
+    params
+        .sequences_q
+        .check("sequences_q", device, batch, q.batch, q.tokens)?;
+    params
+        .sequences_kv
+        .check("sequences_kv", device, batch, k.batch, k.tokens)?;
+    Error::same("prefill: head_dim of k", k.head_dim, q.head_dim)?;
+    for (name, found, expected) in [("o", params.o.shape(), q), ("v", params.v.shape(), k)] {
+        if found != expected {
+            return Err(Error::Shape(format!(
+                "prefill: {name} is {found}, expected {expected}"
+            )));
+        }
+    }
+    let lse = match &mut params.lse {
+        None => no_rows(),
+        Some(lse) => {
+            lse.on("lse", device)?;
+            let [lse_batch, lse_heads, lse_tokens] = lse.shape();
+            Error::same("prefill: the batch of lse", lse_batch, q.batch)?;
+            Error::same("prefill: the heads of lse", lse_heads, q.heads)?;
+            Error::same("prefill: the tokens of lse", lse_tokens, q.tokens)?;
+            lse.raw()
+        }
+    };
+    let raw = ffi::wkv_prefill_params {
+        struct_size: size_of::<ffi::wkv_prefill_params>(),
+        q: params.q.raw(),
+        k: params.k.raw(),
+        v: params.v.raw(),
+        o: params.o.raw(),
+        lse,
+        sequences_q: params.sequences_q.raw(q.tokens),
+        sequences_kv: params.sequences_kv.raw(k.tokens),
+        batch: Error::int32("prefill: the batch", batch)?,
+        num_heads_q: Error::int32("prefill: the number of query heads", q.heads)?,
+        num_heads_kv: Error::int32("prefill: the number of KV heads", k.heads)?,
+        head_dim: Error::int32("prefill: head_dim", q.head_dim)?,
+        softmax_scale: params.softmax_scale,
+        dtype: T::DTYPE,
+        stream: device.stream(),
+    };
+    let function = entry(device.kernels()?.prefill, "prefill")?;
+    // SAFETY: the views keep their memory alive and inside its bounds until the call returns, and those that are
+    // written are exclusive; it lies where the device's stream orders the kernel before every later use of it.
+    device.check(unsafe { function(&raw) })
+}
