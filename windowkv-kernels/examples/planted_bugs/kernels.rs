@@ -31,4 +31,14 @@ pub(crate) const KERNELS: &[Kernel] = &[
         bugs: bugs::wgmma_product::BUGS,
         cases: cases::wgmma_product::run,
     },
+    Kernel {
+        folder: "score",
+        bugs: bugs::score::BUGS,
+        cases: cases::score::run,
+    },
+    Kernel {
+        folder: "select",
+        bugs: bugs::select::BUGS,
+        cases: cases::select::run,
+    },
 ];

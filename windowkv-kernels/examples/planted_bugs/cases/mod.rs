@@ -2,6 +2,8 @@
 
 pub(crate) mod mma_product;
 pub(crate) mod reduction;
+pub(crate) mod score;
+pub(crate) mod select;
 pub(crate) mod wgmma_product;
 
 use windowkv_kernels::{Device, Schedule};
