@@ -10,6 +10,7 @@ use windowkv_kernels::{
 };
 use windowkv_ref::policy::{Windows, top_indices};
 use windowkv_ref::softmax_scale;
+use windowkv_tests::golden::{self, Vectors};
 use windowkv_tests::kernels::score::{
     Bounded, column_scores, log_sum_exp, mean_over_groups, pooled, window_scores,
 };
@@ -886,5 +887,263 @@ fn better_than_sums_in_half_precision() {
             }
             assert!(100.0 * ours <= plain, "{ours:e} against {plain:e}");
         }
+    }
+}
+
+/// A number in two f16 parts, whose sum has its 22 leading bits.
+fn parts(x: f32) -> [f64; 2] {
+    let high = f16::of(f64::from(x)).value();
+    [high, f16::of(f64::from(x) - high).value()]
+}
+
+/// Golden queries and keys are float32 of few dimensions. Each dimension becomes four, `q = [qh qh ql ql]` and
+/// `k = [kh kl kh kl]`, so that f16 products of the longer heads add up to those of the numbers themselves, to 22
+/// bits. Heads are outermost in the files.
+fn golden_tensors(q: &Array3<f32>, k: &Array3<f32>, softmax_scale: f32) -> Tensors {
+    let split = |x: &Array3<f32>, order: [usize; 4]| {
+        let (heads, tokens, head_dim) = x.dim();
+        let split_dim = (4 * head_dim).next_multiple_of(32);
+        Array3::from_shape_fn((tokens, heads, split_dim), |(token, head, d)| {
+            if d < 4 * head_dim {
+                parts(x[[head, token, d / 4]])[order[d % 4]]
+            } else {
+                0.0
+            }
+        })
+    };
+    let (q, k) = (split(q, [0, 0, 1, 1]), split(k, [0, 1, 0, 1]));
+    let lse = log_sum_exp(q.view(), k.view(), f64::from(softmax_scale)).mapv(|x| x as f32);
+    Tensors { q, k, lse }
+}
+
+fn golden_case(tensors: &Tensors, softmax_scale: f32, observation: Observation) -> Case {
+    let (seqlen_q, num_heads_q, head_dim) = tensors.q.dim();
+    let (seqlen_kv, num_heads_kv, _) = tensors.k.dim();
+    Case {
+        num_heads_kv,
+        group: num_heads_q / num_heads_kv,
+        head_dim,
+        softmax_scale,
+        sequences: vec![SequenceCase {
+            seqlen_q,
+            seqlen_kv,
+            observation,
+            seed: 0,
+        }],
+        ..plain_case(0, observation)
+    }
+}
+
+fn near(what: &str, found: &[u32], golden: &[f32]) {
+    assert_eq!(found.len(), golden.len(), "{what}");
+    for (i, (&bits, &golden)) in found.iter().zip(golden).enumerate() {
+        let (found, golden) = (f64::from(f32::from_bits(bits)), f64::from(golden));
+        // What the oracle is held to as well.
+        assert!(
+            (found - golden).abs() <= 1e-5 * golden.abs(),
+            "{what} {i}: {found}, not {golden}"
+        );
+    }
+}
+
+/// The released code's column scores, window scores and windows, and the tokens of the methods it is compared with,
+/// from its queries and keys through the kernels.
+#[test]
+fn golden_selections() {
+    let [mut layers, mut methods] = [0, 0];
+    for path in golden::entries("selection") {
+        let vectors = Vectors::read(&path);
+        let name = path.display();
+        let scale = softmax_scale(vectors.parameter("head_dim"));
+        let method = vectors.parameter::<String>("method");
+        for device in Device::all() {
+            if method == "windowkv" {
+                let suffix_len: i32 = vectors.parameter("suffix_size");
+                let window_len: i32 = vectors.parameter("review_window_size");
+                let strategy = vectors.parameter::<String>("window_select_strategy");
+                let top_tokens = if strategy == "max" {
+                    window_len / 2
+                } else {
+                    window_len
+                };
+                for layer in vectors.suffixes("window_scores.layer") {
+                    let of_layer = |what: &str| format!("{what}.layer{layer}");
+                    let q = vectors.array3(&of_layer("q_suffix"));
+                    let tensors = golden_tensors(&q, &vectors.array3(&of_layer("k")), scale);
+                    let observed = observation(suffix_len, suffix_len, window_len, top_tokens);
+                    let case = golden_case(&tensors, scale, observed);
+                    let (found, _) =
+                        run::<f16>(&device, &case, &[tensors], [true, true]).expect("it runs");
+                    let columns = vectors.array2(&of_layer("column_scores"));
+                    for (found, golden) in found[0].columns.iter().zip(columns.rows()) {
+                        near(
+                            &format!("{name} layer {layer} column"),
+                            found,
+                            &golden.to_vec(),
+                        );
+                    }
+                    let golden = vectors.array2(&of_layer("window_scores")).row(0).to_vec();
+                    near(
+                        &format!("{name} layer {layer} window"),
+                        &found[0].windows,
+                        &golden,
+                    );
+                    let scores: Vec<f32> = found[0]
+                        .windows
+                        .iter()
+                        .map(|&x| f32::from_bits(x))
+                        .collect();
+                    let expected = vectors.indices(&of_layer("selected_windows")).remove(0);
+                    let kept = select(&device, &scores, expected.len()).expect("it runs");
+                    assert_eq!(kept, expected, "{name} layer {layer}");
+                    layers += 1;
+                }
+                continue;
+            }
+            // StreamingLLM has no scores.
+            if method == "streamingllm" {
+                continue;
+            }
+            let recent_len: i32 = vectors.parameter("window_size");
+            let (queries, query_len, pooling) = if method == "h2o" {
+                ("q", i32::MAX, Pooling::None)
+            } else {
+                let width = vectors.parameter("kernel_size");
+                let pooling = match vectors.parameter::<String>("pooling").as_str() {
+                    "avgpool" => Pooling::Average { width },
+                    _ => Pooling::Max { width },
+                };
+                ("q_suffix", recent_len, pooling)
+            };
+            let tensors = golden_tensors(&vectors.array3(queries), &vectors.array3("k"), scale);
+            let observed = observation(query_len, recent_len, 1, 1);
+            let case = Case {
+                pooling,
+                of_query_heads: vectors.parameter::<String>("granularity") == "query_head",
+                ..golden_case(&tensors, scale, observed)
+            };
+            let seqlen = case.sequences[0].seqlen_kv;
+            let (found, _) =
+                run::<f16>(&device, &case, &[tensors], [true, false]).expect("it runs");
+            let expected = vectors.indices("kept_positions");
+            assert_eq!(found[0].columns.len(), expected.len(), "{name}");
+            for (head, (columns, expected)) in found[0].columns.iter().zip(&expected).enumerate() {
+                let scores: Vec<f32> = columns.iter().map(|&x| f32::from_bits(x)).collect();
+                let keep = expected.len() - recent_len as usize;
+                let mut kept = select(&device, &scores, keep).expect("it runs");
+                kept.extend(seqlen - recent_len as usize..seqlen);
+                assert_eq!(&kept, expected, "{name} head {head}");
+            }
+            methods += 1;
+        }
+    }
+    println!("{layers} golden layers of WindowKV, {methods} golden cases of other methods");
+    assert!(layers > 0 && methods > 0);
+}
+
+#[test]
+fn wrong_parameters_are_named() {
+    let device = Device::emulated();
+    let mut case = plain_case(20, observation(4, 4, 4, 4));
+    let tensors = Tensors::new::<f16>(&case, &case.sequences[0]);
+    let refused = |case: &Case, outputs, word: &str| {
+        let error =
+            run::<f16>(&device, case, std::slice::from_ref(&tensors), outputs).expect_err(word);
+        assert!(error.to_string().contains(word), "{error}");
+    };
+    refused(
+        &case,
+        [false, false],
+        "column_scores and window_scores are both null",
+    );
+    for width in [0, 2, 8] {
+        case.pooling = Pooling::Average { width };
+        refused(
+            &case,
+            [true, true],
+            &format!("pooling_width is {width}, not odd"),
+        );
+    }
+    case.pooling = Pooling::Max { width: usize::MAX };
+    refused(
+        &case,
+        [true, true],
+        "the pooling width is 18446744073709551615, the limit is 2147483647",
+    );
+    case.pooling = Pooling::None;
+    case.softmax_scale = f32::NAN;
+    refused(&case, [true, true], "softmax_scale is nan");
+
+    // Views that do not fit each other.
+    let halves = device.zeroed::<f16>(8 * 4 * 64).expect("memory");
+    let floats = device.zeroed::<f32>(8 * 4).expect("memory");
+    let observations = device.zeroed::<Observation>(1).expect("memory");
+    let attempt = |heads: [usize; 4], head_dim, workspace: usize, of_columns: usize| {
+        let [heads_q, heads_kv, heads_lse, batch] = heads;
+        let mut workspace = device.poisoned::<u8>(workspace).expect("memory");
+        let mut columns = device.poisoned::<f32>(8 * of_columns).expect("memory");
+        let input = ops::ScoreInput {
+            q: Tensor::new(halves.view(), [1, 8, heads_q, head_dim])?,
+            k: Tensor::new(halves.view(), [batch, 4, heads_kv, head_dim])?,
+            lse: RowsF32::new(floats.view(), [1, heads_lse, 8])?,
+            sequences_q: Sequences::padded(8),
+            sequences_kv: Sequences::padded(4),
+        };
+        let columns = RowsF32Mut::new(columns.view_mut(), [1, of_columns, 8])?;
+        ops::score(
+            &device,
+            ops::ScoreParams {
+                input,
+                observations: observations.view(),
+                column_scores: Some(columns),
+                window_scores: None,
+                pooling: Pooling::None,
+                softmax_scale: 1.0,
+                workspace: workspace.view_mut(),
+                flags: None,
+            },
+        )
+    };
+    assert_eq!(attempt([4, 2, 4, 1], 64, 64, 2), Ok(()));
+    for (heads, head_dim, workspace, of_columns, word) in [
+        (
+            [4, 2, 4, 1],
+            64,
+            63,
+            2,
+            "workspace_bytes is 63, the call needs 64",
+        ),
+        (
+            [4, 2, 4, 1],
+            64,
+            64,
+            3,
+            "column_heads is 3, neither num_heads_q (4) nor num_heads_kv (2)",
+        ),
+        (
+            [4, 3, 4, 1],
+            64,
+            64,
+            3,
+            "num_heads_q (4) is not a multiple of num_heads_kv (3)",
+        ),
+        ([4, 2, 3, 1], 64, 64, 2, "the heads of lse is 3, expected 4"),
+        (
+            [4, 2, 4, 2],
+            64,
+            128,
+            2,
+            "sequences_q: the batch is 1, expected 2",
+        ),
+        (
+            [4, 2, 4, 1],
+            48,
+            64,
+            2,
+            "head_dim is 48, not 32, 64, 96 or 128",
+        ),
+    ] {
+        let error = attempt(heads, head_dim, workspace, of_columns).expect_err(word);
+        assert!(error.to_string().contains(word), "{error}");
     }
 }
