@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use windowkv_kernels::ops::Pooling;
 use windowkv_kernels::{
     Buffer, Device, Error, Flags, Matrix, MatrixMut, Observation, RowsF32, RowsF32Mut, Schedule,
-    Sequences, Tensor, ops,
+    Sequences, Strides, Tensor, ops,
 };
 use windowkv_ref::policy::{Windows, top_indices};
 use windowkv_ref::softmax_scale;
@@ -14,7 +14,7 @@ use windowkv_tests::golden::{self, Vectors};
 use windowkv_tests::kernels::score::{
     Bounded, column_scores, log_sum_exp, mean_over_groups, pooled, window_scores,
 };
-use windowkv_tests::kernels::{Half, Lay, Order, fail, on_every_device};
+use windowkv_tests::kernels::{Half, Lay, Order, SparseMemory, fail, on_every_device};
 use windowkv_tests::random::tensor;
 
 /// Bits of a float that nobody wrote.
@@ -1145,5 +1145,72 @@ fn wrong_parameters_are_named() {
     ] {
         let error = attempt(heads, head_dim, workspace, of_columns).expect_err(word);
         assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+/// Tokens, heads and scores more than 2^31 elements apart.
+#[test]
+fn heads_and_tokens_far_apart() {
+    const FAR: usize = (1 << 31) + 8;
+    let device = Device::emulated();
+    let case = plain_case(20, observation(4, 4, 8, 8));
+    let tensors = Tensors::new::<f16>(&case, &case.sequences[0]);
+    let (near, _) = run::<f16>(
+        &device,
+        &case,
+        std::slice::from_ref(&tensors),
+        [true, false],
+    )
+    .expect("it runs");
+
+    let mut q = SparseMemory::<f16>::new(&device, FAR + 20 * 64);
+    let mut k = SparseMemory::<f16>::new(&device, 20 * FAR);
+    let mut lse = SparseMemory::<f32>::new(&device, FAR + 20);
+    let mut columns = SparseMemory::<f32>::new(&device, FAR + 16);
+    for ((token, head, d), &value) in tensors.q.indexed_iter() {
+        q.elements(head * FAR + token * 64 + d, 1)[0] = f16::of(value);
+    }
+    for ((token, _, d), &value) in tensors.k.indexed_iter() {
+        k.elements(token * FAR + d, 1)[0] = f16::of(value);
+    }
+    for ((head, token), &value) in tensors.lse.indexed_iter() {
+        lse.elements(head * FAR + token, 1)[0] = value;
+    }
+    let strides = |token, head| Strides {
+        batch: 0,
+        token,
+        head,
+    };
+    let input = ops::ScoreInput {
+        q: Tensor::strided(q.view(), [1, 20, 2, 64], strides(64, FAR), 0).expect("it fits"),
+        k: Tensor::strided(k.view(), [1, 20, 1, 64], strides(FAR, 0), 0).expect("it fits"),
+        lse: RowsF32::strided(lse.view(), [1, 2, 20], 0, FAR, 0).expect("it fits"),
+        sequences_q: Sequences::padded(20),
+        sequences_kv: Sequences::padded(20),
+    };
+    let observations = device
+        .upload(&[case.sequences[0].observation])
+        .expect("memory");
+    let bytes = ops::score_workspace_size(&device, &input).expect("a size");
+    let mut workspace = device.poisoned::<u8>(bytes).expect("memory");
+    let rows = RowsF32Mut::strided(columns.view_mut(), [1, 2, 16], 0, FAR, 0).expect("it fits");
+    let params = ops::ScoreParams {
+        input,
+        observations: observations.view(),
+        column_scores: Some(rows),
+        window_scores: None,
+        pooling: Pooling::None,
+        softmax_scale: case.softmax_scale,
+        workspace: workspace.view_mut(),
+        flags: None,
+    };
+    ops::score(&device, params).expect("it runs");
+    for head in 0..2 {
+        let bits: Vec<u32> = columns
+            .elements(head * FAR, 16)
+            .iter()
+            .map(|x| x.to_bits())
+            .collect();
+        assert_eq!(bits, near[0].columns[head], "head {head}");
     }
 }

@@ -6,9 +6,11 @@ mod half_precision;
 mod layout;
 mod runner;
 pub mod score;
+mod sparse;
 
 pub use attention::Expected;
 pub use filled::{Filled, check_poison};
 pub use half_precision::Half;
 pub use layout::{Lay, Order};
 pub use runner::{fail, on_every_device};
+pub use sparse::SparseMemory;
