@@ -8,9 +8,11 @@ mod layout;
 mod library;
 mod runner;
 pub mod score;
+mod sparse;
 
 pub use attention::Expected;
 pub use filled::{Filled, check_poison};
 pub use half_precision::Half;
 pub use layout::{Lay, Order};
 pub use runner::{fail, on_every_device};
+pub use sparse::SparseMemory;

@@ -4,6 +4,8 @@ pub(crate) mod decode;
 pub(crate) mod mma_product;
 pub(crate) mod prefill;
 pub(crate) mod reduction;
+pub(crate) mod score;
+pub(crate) mod select;
 pub(crate) mod wgmma_product;
 
 /// A bug, as replacements of text that occurs exactly once.
