@@ -31,4 +31,14 @@ pub(crate) const KERNELS: &[Kernel] = &[
         bugs: bugs::wgmma_product::BUGS,
         cases: cases::wgmma_product::run,
     },
+    Kernel {
+        folder: "gather",
+        bugs: bugs::gather::BUGS,
+        cases: cases::gather::run,
+    },
+    Kernel {
+        folder: "layer",
+        bugs: bugs::layer::BUGS,
+        cases: cases::layer::run,
+    },
 ];

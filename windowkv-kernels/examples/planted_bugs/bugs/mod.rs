@@ -1,5 +1,7 @@
 //! The planted bugs, one file a kernel: what each changes in which file.
 
+pub(crate) mod gather;
+pub(crate) mod layer;
 pub(crate) mod mma_product;
 pub(crate) mod reduction;
 pub(crate) mod wgmma_product;

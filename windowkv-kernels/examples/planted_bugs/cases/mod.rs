@@ -1,5 +1,7 @@
 //! The cases, one file a kernel: inputs, a run on a device, and what the result has to be.
 
+pub(crate) mod gather;
+pub(crate) mod layer;
 pub(crate) mod mma_product;
 pub(crate) mod reduction;
 pub(crate) mod wgmma_product;
