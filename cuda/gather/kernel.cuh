@@ -48,7 +48,7 @@ WKV_FN uint32_t source_token(const Selection& selection, uint32_t p) {
   const uint32_t slot = p / selection.window_len;
   const uint32_t inside = p - slot * selection.window_len;
   const uint32_t token = window_at(selection, slot) * selection.window_len + inside;
-  return token < selection.seqlen ? token : selection.seqlen - 1;
+  return min(token, selection.seqlen - 1);
 }
 
 // What list `list` keeps of sequence `batch_idx`; *out_of_range: whether its numbers had to be
@@ -79,8 +79,8 @@ WKV_FN Selection select_tokens(const wkv_gather_params& params, int batch_idx, i
   // Only the last window of a sequence may be short, and it can only be the last of the list.
   const uint32_t last = window_at(selection, selection.num_kept - 1);
   const uint32_t left = selection.review_len - last * selection.window_len;
-  selection.num_chosen = (selection.num_kept - 1) * selection.window_len +
-                         (left < selection.window_len ? left : selection.window_len);
+  selection.num_chosen =
+      (selection.num_kept - 1) * selection.window_len + min(left, selection.window_len);
   return selection;
 }
 
@@ -99,8 +99,8 @@ WKV_FN int64_t common_kept_tokens(const wkv_gather_params& params, int batch_idx
     const auto kept = static_cast<int32_t>(
         kept_tokens(select_tokens(params, batch_idx, list, seqlen, &bad_list)));
     bad |= bad_list;
-    least = kept < least ? kept : least;
-    most = kept > most ? kept : most;
+    least = min(least, kept);
+    most = max(most, kept);
   }
   least = ptx::reduce_min(least);
   most = ptx::reduce_max(most);

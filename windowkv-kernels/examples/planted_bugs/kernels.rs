@@ -51,4 +51,14 @@ pub(crate) const KERNELS: &[Kernel] = &[
         bugs: bugs::select::BUGS,
         cases: cases::select::run,
     },
+    Kernel {
+        folder: "gather",
+        bugs: bugs::gather::BUGS,
+        cases: cases::gather::run,
+    },
+    Kernel {
+        folder: "layer",
+        bugs: bugs::layer::BUGS,
+        cases: cases::layer::run,
+    },
 ];

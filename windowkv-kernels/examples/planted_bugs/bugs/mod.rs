@@ -1,6 +1,8 @@
 //! The planted bugs, one file a kernel: what each changes in which file.
 
 pub(crate) mod decode;
+pub(crate) mod gather;
+pub(crate) mod layer;
 pub(crate) mod mma_product;
 pub(crate) mod prefill;
 pub(crate) mod reduction;

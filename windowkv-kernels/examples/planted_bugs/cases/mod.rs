@@ -2,6 +2,8 @@
 
 mod attention;
 pub(crate) mod decode;
+pub(crate) mod gather;
+pub(crate) mod layer;
 pub(crate) mod mma_product;
 pub(crate) mod prefill;
 pub(crate) mod reduction;
