@@ -1,0 +1,3 @@
+//! Evaluations: how well a model answers with its cache compressed.
+
+pub mod metrics;
