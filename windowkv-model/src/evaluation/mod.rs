@@ -1,3 +1,11 @@
-//! Evaluations: how well a model answers with its cache compressed.
+//! Evaluations of whole data sets: long, so kept in a folder that survives a kill, and split over machines.
+//!
+//! ```text
+//! lines   text files line by line, none of them trusted
+//! run     the folder of a run: plan of cases, manifest, records, resume, shards, merge
+//! metrics how good an answer is
+//! ```
 
+pub mod lines;
 pub mod metrics;
+pub mod run;
