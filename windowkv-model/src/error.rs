@@ -318,6 +318,9 @@ pub enum Error {
     /// The folder of an evaluation run cannot be used.
     #[error(transparent)]
     Run(#[from] crate::evaluation::run::RunError),
+    /// LongBench's files cannot be used.
+    #[error(transparent)]
+    LongBench(#[from] crate::evaluation::longbench::LongBenchError),
     /// A line of a text file cannot be used.
     #[error(transparent)]
     Line(#[from] crate::evaluation::lines::LineError),

@@ -1,11 +1,13 @@
 //! Evaluations of whole data sets: long, so kept in a folder that survives a kill, and split over machines.
 //!
 //! ```text
-//! lines   text files line by line, none of them trusted
-//! run     the folder of a run: plan of cases, manifest, records, resume, shards, merge
-//! metrics how good an answer is
+//! lines      text files line by line, none of them trusted
+//! longbench  its datasets, prompts, scores and tables
+//! metrics    how good an answer is
+//! run        the folder of a run: plan of cases, manifest, records, resume, shards, merge
 //! ```
 
 pub mod lines;
+pub mod longbench;
 pub mod metrics;
 pub mod run;
