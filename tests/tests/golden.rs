@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 use windowkv_model::config::ModelConfig;
-use windowkv_model::evaluation::metrics::Metric;
+use windowkv_model::evaluation::metrics::{Metric, rouge1};
 use windowkv_model::runner::{Llama, Sampler, Sampling};
 use windowkv_model::weights::Weights;
 use windowkv_ref::methods::{
@@ -356,6 +356,9 @@ struct MetricCase {
 }
 
 fn metric_score(case: &MetricCase) -> f64 {
+    if case.metric == "needle_rouge1" {
+        return rouge1::f1(&case.prediction, &case.ground_truth);
+    }
     let name = serde_json::Value::from(case.metric.as_str());
     let metric: Metric = serde_json::from_value(name).expect("a metric that the project knows");
     let classes = case.all_classes.as_deref().unwrap_or_default();
@@ -370,7 +373,6 @@ fn metrics() {
     let cases: Vec<MetricCase> = text
         .lines()
         .map(|line| serde_json::from_str(line).expect("one case a line"))
-        .filter(|case: &MetricCase| case.metric != "needle_rouge1")
         .collect();
     assert!(!cases.is_empty(), "no golden case in {}", path.display());
     for (index, case) in cases.iter().enumerate() {

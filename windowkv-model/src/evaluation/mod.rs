@@ -3,7 +3,7 @@
 //! ```text
 //! lines      text files line by line, none of them trusted
 //! longbench  its datasets, prompts, scores and tables
-//! metrics    how good an answer is
+//! metrics    how an answer is scored
 //! run        the folder of a run: plan of cases, manifest, records, resume, shards, merge
 //! ```
 

@@ -16,6 +16,7 @@ mod stop;
 
 pub use generate::{
     Finish, Generation, GroupReport, KvReport, Request, Timing, generate, generate_batch,
+    generate_each,
 };
 pub use kv_cache::{KvCache, LayerCache};
 pub use llama::{Llama, Prefilled};

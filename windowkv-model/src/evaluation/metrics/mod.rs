@@ -3,6 +3,8 @@
 mod classification;
 mod code;
 mod f1;
+mod porter;
+pub mod rouge1;
 mod rouge_l;
 mod segment;
 mod words;
