@@ -5,6 +5,7 @@ mod compression;
 mod demo;
 mod generate;
 mod info;
+mod longbench;
 mod output;
 mod run;
 mod terminal;
@@ -45,6 +46,8 @@ enum Command {
     Generate(Box<generate::Generate>),
     /// Say what a model is, what its layers may keep, and how much memory a prompt takes
     Info(Box<info::Info>),
+    /// Evaluate methods on LongBench: predictions, scores, and a table like the paper's
+    Longbench(Box<longbench::LongBench>),
     /// Try the embedded demo model: no download, no GPU
     Demo(Box<demo::Demo>),
     /// Print the completion script of a shell
@@ -94,6 +97,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Generate(generate) => generate.run(),
         Command::Info(info) => info.run(),
+        Command::Longbench(longbench) => longbench.run(),
         Command::Demo(demo) => demo.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -129,7 +129,7 @@ impl DataFile {
             hash: String::new(),
         };
         let mut lines = Lines::new(&mut reader, &data.path, MAX_LINE_BYTES);
-        while let Some(line) = lines.next() {
+        for line in lines.by_ref() {
             match line.and_then(|line| data.check(&line, extended)) {
                 Ok(Some(place)) => data.places.push(place),
                 Ok(None) => {}
