@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value, json};
 use windowkv_ref::methods::{Method, MethodKind};
 use windowkv_ref::policy::Task;
 
-use super::compression::{MethodName, TaskName, TuningArgs, default_capacity, say_notes};
+use super::compression::{MethodName, TuningArgs, default_capacity, say_notes};
 use super::run::RunArgs;
 use super::terminal::{print, say};
 use crate::evaluation::longbench::{
@@ -65,9 +66,10 @@ pub(super) struct LongBench {
         value_name = "TOKENS"
     )]
     max_capacity_prompt: Vec<Capacity>,
-    /// The kind of task, from which WindowKV's strategy, window and suffix follow; auto is what the dataset is
-    #[arg(long, value_enum, default_value = "auto")]
-    task: TaskName,
+    /// The kind of task, from which WindowKV's strategy, window and suffix follow [default: the dataset's: questions
+    /// and searches are localization, all else is aggregation]
+    #[arg(long, value_name = "TASK", value_parser = task())]
+    task: Option<Task>,
     /// Longest prompt in tokens; a longer one is cut in the middle [default: the paper's for the model's family]
     #[arg(long, alias = "max_input_len", value_name = "TOKENS", value_parser = input_len)]
     max_input_len: Option<usize>,
@@ -92,6 +94,13 @@ pub(super) struct LongBench {
 
 fn input_len(text: &str) -> std::result::Result<usize, String> {
     super::count(text, 2..=1 << 30)
+}
+
+fn task() -> impl TypedValueParser<Value = Task> {
+    PossibleValuesParser::new(["localization", "aggregation"]).map(|name| match name.as_str() {
+        "localization" => Task::Localization,
+        _ => Task::Aggregation,
+    })
 }
 
 /// A method at a capacity.
@@ -172,7 +181,7 @@ impl LongBench {
         let evaluation = Evaluation {
             max_input_len: self.max_input_len.unwrap_or(model.preset.max_input_len),
             chat: !self.no_chat_template,
-            task: self.task.into(),
+            task: self.task,
             model,
             files,
             prompts,
@@ -224,10 +233,10 @@ impl LongBench {
         let tasks: Vec<Task> = [Task::Localization, Task::Aggregation]
             .into_iter()
             .filter(|&task| {
-                let fixed = Option::<Task>::from(self.task);
-                datasets
+                let mut of_datasets = datasets
                     .iter()
-                    .any(|dataset| fixed.unwrap_or(dataset.task()) == task)
+                    .map(|dataset| self.task.unwrap_or(dataset.task()));
+                of_datasets.any(|other| other == task)
             })
             .collect();
         let mut setups = Vec::new();

@@ -93,7 +93,7 @@ impl Table {
         self.rows.iter().any(|row| row.published)
     }
 
-    /// By row and column, whether a cell is the best, or as good, of at least two that compress to its capacity.
+    /// By row and column, whether no cell that compresses to the same capacity is better, and one is worse.
     fn best(&self) -> Vec<Vec<bool>> {
         let cells: Vec<Vec<Option<String>>> = self.rows.iter().map(Row::cells).collect();
         // Compared as they are shown, so that equal figures are equally bold.
@@ -111,8 +111,10 @@ impl Table {
                 .filter_map(|other| shown(other, column))
                 .collect();
             own.competes()
-                && rivals.len() > 1
-                && shown(row, column).is_some_and(|score| rivals.iter().all(|&r| r <= score))
+                && shown(row, column).is_some_and(|score| {
+                    rivals.iter().all(|&rival| rival <= score)
+                        && rivals.iter().any(|&rival| rival < score)
+                })
         };
         let columns = self.datasets.len() + 1;
         (0..self.rows.len())
@@ -288,9 +290,9 @@ mod tests {
              | | | *Single-document QA* | *Code* | |\n\
              | FullKV | full | 50.00 | 90.00 | 70.00 |\n\
              | FullKV *(published)* | full | - | - | 41.51 |\n\
-             | H2O | 2048 | 25.00 | **80.00** | 52.50 |\n\
+             | H2O | 2048 | 25.00 | 80.00 | 52.50 |\n\
              | H2O *(published)* | 2048 | - | - | 41.08 |\n\
-             | WindowKV | 2048 | **45.00** | **80.00** | **62.50** |\n\
+             | WindowKV | 2048 | **45.00** | 80.00 | **62.50** |\n\
              | WindowKV *(published)* | 2048 | - | - | 41.35 |\n\
              | WindowKV | 64 | 100.00 | - | - |\n\
              | *samples* | | 1-2 | 0-1 | |\n\
