@@ -155,9 +155,9 @@ fn every_dataset_runs_and_its_scores_are_in_the_table() {
 #[test]
 fn longbench_e_is_shown_by_length() {
     let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("run");
+    let (data, out) = (samples(), dir.path().join("run"));
     let args = [
-        text(&samples()),
+        text(&data),
         "--longbench-e",
         "--datasets",
         "qasper,trec",
@@ -376,10 +376,10 @@ fn predictions_of_several_models_stand_side_by_side() {
     let other = write("other", "multifieldqa_zh.jsonl", "南京");
     let table = table(&["--score", text(&one), "--score", text(&other)]);
     assert!(
-        table.contains("| one | full | **100.00** | **100.00** |"),
+        table.contains("| one | - | **100.00** | **100.00** |"),
         "{table}"
     );
-    assert!(table.contains("| other | full | 0.00 | 0.00 |"), "{table}");
+    assert!(table.contains("| other | - | 0.00 | 0.00 |"), "{table}");
 }
 
 /// Real samples of LongBench lie beside the project where it is developed; they are no part of it.
