@@ -312,7 +312,7 @@ fn bad_lines_are_told_with_file_and_line_and_counted() {
     let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     for part in [
-        "lcc.jsonl, line 3: EOF",
+        "lcc.jsonl, line 3, column 31: EOF",
         "lcc.jsonl, line 4: not valid UTF-8",
         "lcc.jsonl, line 5: `answers` is empty",
         "3 lines of the data were skipped",
@@ -351,7 +351,7 @@ fn what_is_missing_is_named() {
     fs::remove_file(root.join("config/dataset2maxlen.json")).unwrap();
     with(&[], 1, &["there is no", "dataset2maxlen.json"]);
     fs::remove_dir_all(root.join("data")).unwrap();
-    with(&[], 1, &["cannot list", "data"]);
+    with(&[], 1, &["data has no file of a dataset", "qasper.jsonl"]);
     fails(&[], 2, &["DIR"]);
     fails(
         &["--score", text(&root.join("nowhere.jsonl"))],

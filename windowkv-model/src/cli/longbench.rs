@@ -369,10 +369,8 @@ impl LongBench {
         let mut notes = skipped_note(skipped.count);
         let (done, all) = (run.done(), plan.len());
         if done < all {
-            notes += &format!(
-                "\nShard {}: {done} of the run's {all} cases; `windowkv merge` joins the shards.\n",
-                run.manifest().shard
-            );
+            let shard = format!("Shard {}", run.manifest().shard);
+            notes += &part_note(&shard, done, all);
         }
         self.report(&tables, &notes, Some((run.dir(), &lines)))
     }
@@ -383,6 +381,7 @@ impl LongBench {
         let mut lines = String::new();
         let mut extended = self.longbench_e;
         let mut published = BTreeSet::new();
+        let mut unfinished = String::new();
         for path in &self.score {
             let manifest = if path.join(MANIFEST).is_file() {
                 Manifest::read(path)?
@@ -393,11 +392,16 @@ impl LongBench {
             extended |= of_run("longbench_e") == Some(&Value::Bool(true));
             let known = of_run("model").and_then(|model| model.get("known_as"));
             published.insert(known.and_then(Value::as_str).map(str::to_owned));
+            let mut used = 0;
             for file in prediction_files(path)? {
                 let mut each = |line: usize, scored: &Scored| {
+                    used += 1;
                     push_line(&mut lines, json!({"file": file, "line": line}), scored);
                 };
                 skipped.extend(score_file(&file, extended, &mut scores, &mut each)?);
+            }
+            if let Some(run) = manifest.filter(|run| used < run.cases) {
+                unfinished += &part_note(&path.display().to_string(), used, run.cases);
             }
         }
         say_notes(&skipped.notes());
@@ -500,6 +504,13 @@ fn label(capacity: Capacity) -> String {
         Capacity::Tokens(tokens) => tokens.to_string(),
         Capacity::Share(share) => format!("{}%", (share * 1e10).round() / 1e8),
     }
+}
+
+/// Says that a table is of a part of a run.
+fn part_note(part: &str, done: usize, all: usize) -> String {
+    format!(
+        "\n{part}: {done} of the run's {all} cases; --resume finishes a part, `windowkv merge` joins them.\n"
+    )
 }
 
 fn skipped_note(count: usize) -> String {

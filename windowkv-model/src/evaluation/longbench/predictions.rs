@@ -106,11 +106,8 @@ pub fn prediction_files(path: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     if files.is_empty() {
-        return Err(LongBenchError::NoData {
-            dir: path.to_owned(),
-            example: "qasper.jsonl",
-        }
-        .into());
+        let dir = path.to_owned();
+        return Err(LongBenchError::NoPredictions { dir }.into());
     }
     files.sort();
     Ok(files)
@@ -325,7 +322,7 @@ mod tests {
     fn a_folder_is_its_files() {
         let dir = tempfile::tempdir().unwrap();
         let message = prediction_files(dir.path()).unwrap_err().to_string();
-        assert!(message.contains("qasper.jsonl"), "{message}");
+        assert!(message.contains("no .jsonl file"), "{message}");
         for name in ["b.jsonl", "a.jsonl", "c.txt"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
