@@ -318,6 +318,9 @@ pub enum Error {
     /// The folder of an evaluation run cannot be used.
     #[error(transparent)]
     Run(#[from] crate::evaluation::run::RunError),
+    /// No needle can be hidden with these settings.
+    #[error(transparent)]
+    Needle(#[from] crate::evaluation::needle::NeedleError),
     /// A line of a text file cannot be used.
     #[error(transparent)]
     Line(#[from] crate::evaluation::lines::LineError),
