@@ -321,6 +321,9 @@ pub enum Error {
     /// No needle can be hidden with these settings.
     #[error(transparent)]
     Needle(#[from] crate::evaluation::needle::NeedleError),
+    /// LongBench's files cannot be used.
+    #[error(transparent)]
+    LongBench(#[from] crate::evaluation::longbench::LongBenchError),
     /// A line of a text file cannot be used.
     #[error(transparent)]
     Line(#[from] crate::evaluation::lines::LineError),

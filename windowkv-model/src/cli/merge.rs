@@ -36,6 +36,13 @@ impl Merge {
         match manifest.command.as_str() {
             "niah" => niah::report(&self.out, self.json),
             "compare" => compare::report(&self.out, self.json),
+            "longbench" => {
+                let out = self.out.display();
+                say(&format!(
+                    "`windowkv longbench --score {out} --out {out}` makes its table"
+                ));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

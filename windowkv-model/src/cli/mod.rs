@@ -6,6 +6,7 @@ mod compression;
 mod demo;
 mod generate;
 mod info;
+mod longbench;
 mod merge;
 mod needle;
 mod niah;
@@ -50,6 +51,8 @@ enum Command {
     Generate(Box<generate::Generate>),
     /// Say what a model is, what its layers may keep, and how much memory a prompt takes
     Info(Box<info::Info>),
+    /// Evaluate methods on LongBench: predictions, scores, and a table like the paper's
+    Longbench(Box<longbench::LongBench>),
     /// Try the embedded demo model: no download, no GPU
     Demo(Box<demo::Demo>),
     /// Needle in a haystack: lengths x depths x methods, with heat maps
@@ -105,6 +108,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Generate(generate) => generate.run(),
         Command::Info(info) => info.run(),
+        Command::Longbench(longbench) => longbench.run(),
         Command::Demo(demo) => demo.run(),
         Command::Niah(niah) => niah.run(),
         Command::Compare(compare) => compare.run(),

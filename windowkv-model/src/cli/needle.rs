@@ -18,7 +18,7 @@ use crate::evaluation::needle::{
 };
 use crate::evaluation::picture::{self, HeatMap, heat_map, heat_maps};
 use crate::evaluation::run::{Finished, Shard};
-use crate::runner::{MemoryPlan, Model, available_memory};
+use crate::runner::{Model, check_memory};
 use crate::settings::Capacity;
 use crate::{Error, Result};
 
@@ -325,7 +325,6 @@ impl NeedleArgs {
 fn check(model: &Model, prompts: &Prompts, grid: &Grid) -> Result<()> {
     let new_tokens = prompts.max_new_tokens();
     let limit = model.llama.config().max_position_embeddings;
-    let weights = model.llama.weights().total_bytes();
     for &length in &grid.lengths {
         if length.saturating_add(new_tokens) > limit {
             return Err(Error::ContextTooSmall {
@@ -337,28 +336,13 @@ fn check(model: &Model, prompts: &Prompts, grid: &Grid) -> Result<()> {
         for &depth in &grid.depths {
             prompts.prompt(model, length, depth, 0)?;
         }
-        // All variants have their caches at once.
-        let (mut most, mut caches) = (0, 0);
-        for variant in &grid.variants {
-            let method = variant.compression.method(length);
-            let plan = MemoryPlan::new(
-                model.llama.config(),
-                weights,
-                model.tokenizer_bytes,
-                &*method,
-                length,
-                new_tokens,
-            )?;
-            most = most.max(plan.total() - plan.weights - plan.kv_cache);
-            caches += plan.kv_cache;
-        }
-        let needed = most + caches;
-        match available_memory() {
-            Some(available) if needed > available => {
-                return Err(Error::Memory { needed, available });
-            }
-            _ => {}
-        }
+        let methods: Vec<_> = grid
+            .variants
+            .iter()
+            .map(|variant| variant.compression.method(length))
+            .collect();
+        let methods: Vec<_> = methods.iter().map(|method| &**method).collect();
+        check_memory(model, &methods, length, new_tokens)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ const DEFAULTS: Defaults = Defaults {
     command: "niah",
     demo_lengths: &[256, 512, 1024, 2048],
     lengths: &[1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000],
-    demo_prompts: 3,
+    demo_prompts: 5,
     demo_capacities: &["12%"],
     capacities: &["512"],
     methods: &[

@@ -33,6 +33,11 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
+    /// The folder that the user gave.
+    pub(super) fn out(&self) -> Option<&Path> {
+        self.out.as_deref()
+    }
+
     /// The folder of a run of `command`.
     pub(super) fn dir(&self, command: &str) -> PathBuf {
         self.out

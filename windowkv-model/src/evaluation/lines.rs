@@ -1,7 +1,7 @@
 //! The lines of a text file from outside: each bounded, checked to be UTF-8, and known by its number.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -77,6 +77,20 @@ impl Lines {
     pub fn open(path: &Path, limit: usize) -> Result<Self> {
         let file = files::open_regular(path)?;
         Ok(Lines::new(BufReader::new(file), path, limit))
+    }
+
+    /// As [`Lines::open`], from line `number` on, which begins at byte `start`.
+    ///
+    /// # Errors
+    /// As [`Lines::open`].
+    pub fn open_at(path: &Path, limit: usize, start: u64, number: usize) -> Result<Self> {
+        let mut file = files::open_regular(path)?;
+        file.seek(SeekFrom::Start(start))
+            .map_err(|source| Error::io(path, "read", source))?;
+        let mut lines = Lines::new(BufReader::new(file), path, limit);
+        lines.number = number - 1;
+        lines.offset = start;
+        Ok(lines)
     }
 }
 
@@ -241,6 +255,19 @@ mod tests {
                 Ok(line(4, "last", 7, false)),
             ]
         );
+    }
+
+    #[test]
+    fn reading_begins_at_any_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "a\r\n\u{e9}\nc").unwrap();
+        for Line { number, start, .. } in Lines::open(&path, 4).unwrap().map(Result::unwrap) {
+            let whole: Vec<_> = Lines::open(&path, 4).unwrap().map(Result::unwrap).collect();
+            let part = Lines::open_at(&path, 4, start, number).unwrap();
+            let part: Vec<_> = part.map(Result::unwrap).collect();
+            assert_eq!(part, whole[number - 1..]);
+        }
     }
 
     #[test]

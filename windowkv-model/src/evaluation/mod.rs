@@ -5,12 +5,14 @@
 //! run          the folder of a run: plan of cases, manifest, records, resume, shards, merge
 //! fingerprint  which model a run is of
 //! metrics      how answers are scored
+//! longbench    LongBench: its datasets, prompts, scores and tables
 //! needle       needle in a haystack: prompts, cases, answers, means
 //! picture      heat maps and charts as SVG and PNG
 //! ```
 
 pub mod fingerprint;
 pub mod lines;
+pub mod longbench;
 pub mod metrics;
 pub mod needle;
 pub mod picture;
