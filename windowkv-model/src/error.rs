@@ -318,6 +318,9 @@ pub enum Error {
     /// The folder of an evaluation run cannot be used.
     #[error(transparent)]
     Run(#[from] crate::evaluation::run::RunError),
+    /// No needle can be hidden with these settings.
+    #[error(transparent)]
+    Needle(#[from] crate::evaluation::needle::NeedleError),
     /// LongBench's files cannot be used.
     #[error(transparent)]
     LongBench(#[from] crate::evaluation::longbench::LongBenchError),

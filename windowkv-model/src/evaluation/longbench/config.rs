@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::{Dataset, LongBenchError, Template};
-use crate::evaluation::run::hex;
+use crate::evaluation::fingerprint::hex;
 use crate::fields::Fields;
 use crate::files::{MAX_CONFIG_BYTES, parse_object, read_optional};
 use crate::{Error, Result};

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{Dataset, LongBenchError, Skipped};
+use crate::evaluation::fingerprint::hex;
 use crate::evaluation::lines::{self, Lines};
-use crate::evaluation::run::hex;
 use crate::{Error, Result, files};
 
 /// The longest line that is read, in bytes; LongBench's own are a few million.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Case, Plan, RunError, Shard};
+use crate::evaluation::fingerprint::hex;
 use crate::{Error, Result, files};
 
 /// The manifest's file name.
@@ -165,11 +166,6 @@ pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
         File::open(dir)?.sync_all()?;
     }
     Ok(())
-}
-
-/// Bytes in hexadecimal.
-pub(in crate::evaluation) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// JSON whose objects are in the order of their keys.

@@ -42,7 +42,6 @@ mod tests;
 
 pub use error::RunError;
 pub use folder::{Finished, Run, Start};
-pub(super) use manifest::hex;
 pub use manifest::{MANIFEST, Manifest};
 pub use merge::merge;
 pub use plan::{Case, Plan};

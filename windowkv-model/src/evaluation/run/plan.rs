@@ -96,7 +96,7 @@ pub(super) fn hash_ids<'a>(ids: impl Iterator<Item = &'a str>) -> String {
         hash.update((id.len() as u64).to_le_bytes());
         hash.update(id);
     }
-    super::manifest::hex(&hash.finalize())
+    crate::evaluation::fingerprint::hex(&hash.finalize())
 }
 
 #[cfg(test)]
