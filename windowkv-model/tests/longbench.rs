@@ -17,7 +17,7 @@ const SMALL: [&str; 6] = [
     "qasper,dureader,trec,lcc",
     "--methods",
     "fullkv,snapkv,windowkv",
-    "--max-capacity-prompt",
+    "--capacities",
     "12%,64",
 ];
 
@@ -148,7 +148,7 @@ fn every_dataset_runs_and_its_scores_are_in_the_table() {
     let first: Value = serde_json::from_str(scores.lines().next().unwrap()).unwrap();
     assert_eq!(
         (&first["id"], &first["score"]),
-        (&json!("narrativeqa/1/fullkv"), &json!(1.0))
+        (&json!("narrativeqa/1/FullKV/full"), &json!(1.0))
     );
 }
 
@@ -224,6 +224,8 @@ fn shards_together_are_the_whole() {
         let shard = format!("{}/3", index + 1);
         let printed = table(&small(&data, part, &["--shard", &shard]));
         assert!(printed.contains(&format!("Shard {shard}:")), "{printed}");
+        let scored = table(&["--score", text(part)]);
+        assert!(scored.contains("of the run's 40 cases"), "{scored}");
     }
     merge(&merged, &parts).unwrap();
     assert_eq!(records(&merged), records(&whole));
@@ -324,6 +326,11 @@ fn bad_lines_are_told_with_file_and_line_and_counted() {
         table.contains("3 lines that could not be used were skipped"),
         "{table}"
     );
+    assert_eq!(
+        self::table(&["--score", text(&out)]),
+        table,
+        "a run's folder remembers"
+    );
 }
 
 #[test]
@@ -345,7 +352,7 @@ fn what_is_missing_is_named() {
     with(&["--methods", "x"], 2, &["windowkv"]);
     with(&["--samples", "0"], 2, &["samples"]);
     with(&["--score", "x.jsonl"], 2, &["--score"]);
-    with(&["--max-capacity-prompt", "64,64"], 1, &["comes twice"]);
+    with(&["--capacities", "64,64"], 1, &["comes twice"]);
     fs::remove_file(root.join("data/lcc.jsonl")).unwrap();
     with(&["--datasets", "lcc"], 1, &["there is no", "lcc.jsonl"]);
     fs::remove_file(root.join("config/dataset2maxlen.json")).unwrap();

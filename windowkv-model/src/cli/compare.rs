@@ -39,7 +39,7 @@ const DEFAULTS: Defaults = Defaults {
     windowkv compare --methods fullkv,windowkv,snapkv --capacities 10%,20%,40% --prompts 10\n  \
     windowkv compare --model-dir Qwen2.5-1.5B-Instruct --lengths 8000 --capacities 512,1024,2048\n  \
     windowkv compare --resume                         go on after an interruption\n  \
-    windowkv longbench LongBench --datasets qasper,trec --max-capacity-prompt 256,512,1024 --out lb\n  \
+    windowkv longbench LongBench --datasets qasper,trec --capacities 256,512,1024 --out lb\n  \
     windowkv compare --longbench lb                   LongBench's scores instead of needles\n\n\
     The folder gets manifest.json, records.jsonl, summary.md and .json, and the charts compare-exact and\n\
     compare-rouge1 (with --longbench: compare-longbench) as SVG and PNG.")]

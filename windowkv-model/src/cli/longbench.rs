@@ -9,13 +9,15 @@ use serde_json::{Map, Value, json};
 use windowkv_ref::methods::{Method, MethodKind};
 use windowkv_ref::policy::Task;
 
-use super::compression::{MethodName, TuningArgs, default_capacity, say_notes};
+use super::compression::{MethodSpec, TuningArgs, default_capacity, say_notes};
 use super::run::RunArgs;
 use super::terminal::{print, say};
+use crate::evaluation::fingerprint::Fingerprint;
 use crate::evaluation::longbench::{
     DataFile, Dataset, Limits, Prediction, Prompt, Prompts, Published, Scored, Scores, Skipped,
     Table, csv, datasets_in, markdown, prediction_files, score_file,
 };
+use crate::evaluation::needle::Variant;
 use crate::evaluation::run::{Case, MANIFEST, Manifest, Plan, Run};
 use crate::runner::{Model, Request, Sampling, check_memory, generate_each};
 use crate::settings::{Capacity, Compression};
@@ -27,7 +29,7 @@ const COMMAND: &str = "longbench";
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windowkv longbench LongBench --model-dir Llama-3.2-1B-Instruct --out run    all methods, all datasets in the folder\n  \
-    windowkv longbench LongBench --datasets qasper,hotpotqa --samples 20 --max-capacity-prompt 512,1024\n  \
+    windowkv longbench LongBench --datasets qasper,hotpotqa --samples 20 --capacities 512,1024\n  \
     windowkv longbench LongBench --out run --resume                             after an interruption\n  \
     windowkv longbench LongBench --longbench-e                                  the *_e.jsonl files, by length\n  \
     windowkv longbench LongBench --predict-only --out run                       score later, or elsewhere\n  \
@@ -53,19 +55,14 @@ pub(super) struct LongBench {
     /// The first N samples of each dataset [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     samples: Option<u32>,
-    /// Methods to compare
-    #[arg(long, alias = "method", value_delimiter = ',', value_enum,
+    /// Methods; `windowkv:9` is WindowKV whose scores are pooled over 9 tokens
+    #[arg(long, alias = "method", value_delimiter = ',', value_name = "NAME",
           default_values = ["fullkv", "streamingllm", "h2o", "snapkv", "pyramidkv", "windowkv"])]
-    methods: Vec<MethodName>,
-    /// Tokens that a layer may keep on average, or a share of the prompt such as 12%; several for a sweep [default:
-    /// 2048; demo model 12%]
-    #[arg(
-        long,
-        alias = "max_capacity_prompt",
-        value_delimiter = ',',
-        value_name = "TOKENS"
-    )]
-    max_capacity_prompt: Vec<Capacity>,
+    methods: Vec<MethodSpec>,
+    /// Tokens that a layer may keep on average, or shares of the prompt [default: 2048; demo model 12%]
+    #[arg(long, aliases = ["max-capacity-prompt", "max_capacity_prompt"], value_delimiter = ',',
+          value_name = "TOKENS|PERCENT")]
+    capacities: Vec<Capacity>,
     /// The kind of task, from which WindowKV's strategy, window and suffix follow [default: the dataset's: questions
     /// and searches are localization, all else is aggregation]
     #[arg(long, value_name = "TASK", value_parser = task())]
@@ -81,7 +78,7 @@ pub(super) struct LongBench {
     predict_only: bool,
     /// Score predictions and run nothing: a file, a folder of them, or that of a run (may be given several times)
     #[arg(long, value_name = "PATH", conflicts_with_all = ["data", "model_dir", "datasets", "samples", "methods",
-          "max_capacity_prompt", "task", "max_input_len", "no_chat_template", "predict_only", "resume", "shard"])]
+          "capacities", "task", "max_input_len", "no_chat_template", "predict_only", "resume", "shard"])]
     score: Vec<PathBuf>,
     /// Print the table as CSV instead of Markdown
     #[arg(long, conflicts_with = "predict_only")]
@@ -103,21 +100,29 @@ fn task() -> impl TypedValueParser<Value = Task> {
     })
 }
 
-/// A method at a capacity.
+/// A method at a capacity, for both kinds of task.
 struct Setup {
-    method: MethodKind,
-    /// Absent for a method that keeps everything.
-    capacity: Option<String>,
-    localization: Compression,
+    localization: Variant,
     aggregation: Compression,
 }
 
 impl Setup {
     fn compression(&self, task: Task) -> &Compression {
         match task {
-            Task::Localization => &self.localization,
+            Task::Localization => &self.localization.compression,
             Task::Aggregation => &self.aggregation,
         }
+    }
+
+    /// The method's name in tables.
+    fn method(&self) -> &str {
+        &self.localization.method
+    }
+
+    /// What a layer may keep; absent for a method that keeps everything.
+    fn capacity(&self) -> Option<String> {
+        let full = self.aggregation.kind == MethodKind::FullKv;
+        (!full).then(|| self.localization.capacity.clone())
     }
 }
 
@@ -188,7 +193,7 @@ impl LongBench {
             setups,
         };
         let plan = self.plan(&evaluation)?;
-        let settings = self.settings(&evaluation);
+        let settings = self.settings(&evaluation)?;
         let mut work = |cases: &[&Question]| evaluation.answer(cases);
         let run = self.run.execute(COMMAND, settings, &plan, &mut work)?;
         if skipped.count > 0 {
@@ -226,7 +231,7 @@ impl LongBench {
     fn setups(&self, model: &Model, datasets: &[Dataset]) -> Result<Vec<Setup>> {
         let preset = &model.preset;
         let num_layers = model.llama.config().num_layers;
-        let capacities = match self.max_capacity_prompt.as_slice() {
+        let capacities = match self.capacities.as_slice() {
             [] => vec![default_capacity(preset)],
             given => given.to_vec(),
         };
@@ -241,17 +246,17 @@ impl LongBench {
             .collect();
         let mut setups = Vec::new();
         let mut notes = Vec::new();
-        let kinds: Vec<MethodKind> = self.methods.iter().map(|&name| name.into()).collect();
-        let full = kinds.iter().filter(|&&kind| kind == MethodKind::FullKv);
-        let full = full.map(|&kind| (kind, Capacity::Share(1.0)));
+        let is_full = |method: &&MethodSpec| method.kind == MethodKind::FullKv;
+        let full = self.methods.iter().filter(is_full);
+        let full = full.map(|&method| (method, Capacity::Share(1.0)));
         let compressed = capacities.iter().flat_map(|&capacity| {
-            let kinds = kinds.iter().filter(|&&kind| kind != MethodKind::FullKv);
-            kinds.map(move |&kind| (kind, capacity))
+            let methods = self.methods.iter().filter(|method| !is_full(method));
+            methods.map(move |&method| (method, capacity))
         });
         for (method, capacity) in full.chain(compressed) {
             let resolve = |task| {
                 self.tuning
-                    .resolve(method, capacity, task, preset, num_layers)
+                    .variant(method, capacity, task, preset, num_layers)
             };
             let (localization, local_notes) = resolve(Task::Localization)?;
             let (aggregation, other_notes) = resolve(Task::Aggregation)?;
@@ -267,9 +272,7 @@ impl LongBench {
                 }
             }
             setups.push(Setup {
-                method,
-                capacity: (method != MethodKind::FullKv).then(|| label(capacity)),
-                localization,
+                localization: Variant::new(localization),
                 aggregation,
             });
         }
@@ -284,11 +287,8 @@ impl LongBench {
             for sample in 0..file.len().min(most) {
                 let unit = format!("{}/{}", file.dataset(), file.line(sample));
                 for (setup, of) in evaluation.setups.iter().enumerate() {
-                    let method = of.method.name();
-                    let id = match &of.capacity {
-                        Some(capacity) => format!("{unit}/{method}/{capacity}"),
-                        None => format!("{unit}/{method}"),
-                    };
+                    let variant = &of.localization;
+                    let id = format!("{unit}/{}/{}", variant.method, variant.capacity);
                     questions.push(Question {
                         file: index,
                         sample,
@@ -303,7 +303,7 @@ impl LongBench {
     }
 
     /// Everything that the predictions depend on, and no paths: parts of a run may be made on different machines.
-    fn settings(&self, evaluation: &Evaluation) -> Value {
+    fn settings(&self, evaluation: &Evaluation) -> Result<Value> {
         let Evaluation { model, .. } = evaluation;
         let config = model.llama.config();
         let files: Map<String, Value> = evaluation
@@ -318,32 +318,19 @@ impl LongBench {
             .setups
             .iter()
             .map(|setup| {
-                json!({"method": setup.method, "capacity": setup.capacity, "localization": setup.localization,
-                       "aggregation": setup.aggregation})
+                json!({"method": setup.method(), "capacity": setup.capacity(),
+                       "localization": setup.localization.compression, "aggregation": setup.aggregation})
             })
             .collect();
         let [templates, lengths] = evaluation.prompts.hashes();
-        json!({
-            "model": {
-                "name": self.model_name(), "family": config.family.model_type(), "parameters": config.parameters(),
-                "weights_bytes": model.llama.weights().total_bytes(), "tokenizer_bytes": model.tokenizer_bytes,
-                "known_as": Published::of(config).map(|published| published.model),
-            },
+        Ok(json!({
+            "model": Fingerprint::of(self.model_dir.as_deref())?,
+            "known_as": Published::of(config).map(|published| published.model),
             "longbench_e": self.longbench_e, "samples": self.samples, "files": files,
             "dataset2prompt_sha256": templates, "dataset2maxlen_sha256": lengths,
             "chat_template": evaluation.chat && model.chat.is_some(), "max_input_len": evaluation.max_input_len,
             "task": evaluation.task, "methods": methods,
-        })
-    }
-
-    /// The model's folder without its path.
-    fn model_name(&self) -> String {
-        let Some(dir) = &self.model_dir else {
-            return "demo".to_owned();
-        };
-        let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
-        let name = dir.file_name().unwrap_or(dir.as_os_str());
-        name.to_string_lossy().into_owned()
+        }))
     }
 
     fn report_run(
@@ -382,6 +369,8 @@ impl LongBench {
         let mut extended = self.longbench_e;
         let mut published = BTreeSet::new();
         let mut unfinished = String::new();
+        // Lines of the data that runs have left out.
+        let mut before = 0;
         for path in &self.score {
             let manifest = if path.join(MANIFEST).is_file() {
                 Manifest::read(path)?
@@ -390,7 +379,10 @@ impl LongBench {
             };
             let of_run = |name: &str| manifest.as_ref().and_then(|run| run.settings.get(name));
             extended |= of_run("longbench_e") == Some(&Value::Bool(true));
-            let known = of_run("model").and_then(|model| model.get("known_as"));
+            let known = of_run("known_as");
+            let files = of_run("files").and_then(Value::as_object).into_iter();
+            let counts = files.flat_map(Map::values).map(|file| &file["skipped"]);
+            before += counts.filter_map(Value::as_u64).sum::<u64>() as usize;
             published.insert(known.and_then(Value::as_str).map(str::to_owned));
             let mut used = 0;
             for file in prediction_files(path)? {
@@ -411,7 +403,7 @@ impl LongBench {
             _ => None,
         };
         let tables = Table::of(&scores, extended, published);
-        let notes = skipped_note(skipped.count);
+        let notes = skipped_note(skipped.count + before) + &unfinished;
         self.report(
             &tables,
             &notes,
@@ -479,8 +471,8 @@ impl Evaluation {
                 dataset,
                 line: file.line(first.sample),
                 id: sample.id.clone(),
-                method: setup.method.title().to_owned(),
-                capacity: setup.capacity.clone(),
+                method: setup.method().to_owned(),
+                capacity: setup.capacity(),
                 pred: answer.text,
                 answers: sample.answers.clone(),
                 all_classes: sample.all_classes.clone(),
@@ -495,14 +487,6 @@ impl Evaluation {
                 decode_seconds: answer.timing.decode_seconds,
             });
         Ok(predictions.collect())
-    }
-}
-
-/// A capacity as a user gives it.
-fn label(capacity: Capacity) -> String {
-    match capacity {
-        Capacity::Tokens(tokens) => tokens.to_string(),
-        Capacity::Share(share) => format!("{}%", (share * 1e10).round() / 1e8),
     }
 }
 
@@ -536,16 +520,4 @@ fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(&new, text)
         .and_then(|()| std::fs::rename(&new, path))
         .map_err(|source| Error::io(path, "write", source))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_capacity_is_named_as_it_was_given() {
-        for text in ["2048", "12%", "12.5%", "0.3%", "100%", "33.33%"] {
-            assert_eq!(label(text.parse().unwrap()), text);
-        }
-    }
 }
