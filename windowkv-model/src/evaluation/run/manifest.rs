@@ -19,6 +19,8 @@ pub const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
 /// The greatest manifest that is read, in bytes.
 const MAX_MANIFEST_BYTES: u64 = 1 << 24;
+/// Entries of a list that an error shows.
+const LISTED: usize = 4;
 /// Differences that an error tells.
 const MAX_DIFFERENCES: usize = 5;
 
@@ -217,6 +219,12 @@ fn compare(here: &Value, there: &Value, name: String, found: &mut Vec<String>) {
                     found,
                 );
             }
+        }
+        (Value::Array(a), Value::Array(b))
+            if a.len() != b.len() && a.len().max(b.len()) > LISTED =>
+        {
+            let (a, b) = (a.len(), b.len());
+            found.push(format!("{name} has {a} entries there and {b} here"));
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             for (index, (a, b)) in a.iter().zip(b).enumerate() {
