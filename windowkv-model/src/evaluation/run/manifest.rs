@@ -47,6 +47,9 @@ pub struct Manifest {
     pub shard_cases: usize,
     /// When the run was begun, UTC.
     pub created: String,
+    /// Architecture and operating system that it was begun on: parts of one run may differ in it, and then in the last
+    /// bits of their numbers.
+    pub platform: String,
 }
 
 impl Manifest {
@@ -67,6 +70,7 @@ impl Manifest {
             shard,
             shard_cases: plan.units(shard).map(<[usize]>::len).sum(),
             created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         };
         manifest.hash = manifest.computed_hash();
         manifest
