@@ -79,7 +79,7 @@ struct Point {
 
 /// Table and charts of a run that is whole.
 pub(super) fn report(dir: &Path, json: bool) -> Result<()> {
-    let summary = summary(dir)?;
+    let summary = summary(dir, DEFAULTS.command)?;
     let lengths: Vec<String> = summary.lengths.iter().map(|&n| grouped(n as u64)).collect();
     let what = format!(
         "{}, prompts of {} tokens",
@@ -105,7 +105,7 @@ pub(super) fn report(dir: &Path, json: bool) -> Result<()> {
 
 /// Table and chart of a run of `windowkv longbench`.
 fn report_longbench(dir: &Path, json: bool) -> Result<()> {
-    let run = Finished::<Prediction>::read(dir)?;
+    let run = Finished::<Prediction>::read(dir, "longbench")?;
     let predictions: Vec<&Prediction> = run.records.iter().map(|record| &record.record).collect();
     let mut names: Vec<(&str, &str)> = Vec::new();
     for prediction in &predictions {

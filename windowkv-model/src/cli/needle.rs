@@ -307,8 +307,8 @@ fn check(model: &Model, prompts: &Prompts, grid: &Grid) -> Result<()> {
 }
 
 /// Reads the records of a run that is whole.
-pub(super) fn summary(dir: &Path) -> Result<Summary> {
-    let run = Finished::<NeedleRecord>::read(dir)?;
+pub(super) fn summary(dir: &Path, command: &'static str) -> Result<Summary> {
+    let run = Finished::<NeedleRecord>::read(dir, command)?;
     Ok(Summary::new(
         run.records.iter().map(|record| &record.record),
     ))

@@ -52,7 +52,7 @@ impl Niah {
 
 /// Table and heat maps of a run that is whole.
 pub(super) fn report(dir: &Path, json: bool) -> Result<()> {
-    let summary = summary(dir)?;
+    let summary = summary(dir, DEFAULTS.command)?;
     write_heat_maps(dir, &summary)?;
     write_summary(dir, &summary, &table(&summary), json)?;
     say(&format!(

@@ -10,6 +10,8 @@ const BOTTOM: f64 = 50.0;
 const GAP: f64 = 22.0;
 /// Room for the colour scale.
 const SCALE_WIDTH: f64 = 84.0;
+/// About the width of a character of a title.
+const TITLE_CHARACTER: f64 = 8.2;
 /// Maps in a row of an overview.
 const COLUMNS: usize = 3;
 /// The least cell that a number fits in.
@@ -51,7 +53,8 @@ const AXES: Axes = Axes {
 pub fn heat_map(map: &HeatMap) -> String {
     let cell = cell(map, 520.0, 330.0);
     let (width, height) = size(map, cell);
-    let mut svg = Svg::new(LEFT + width + GAP + SCALE_WIDTH, TOP + height + BOTTOM);
+    let picture = (width + GAP + SCALE_WIDTH).max(title_width(map));
+    let mut svg = Svg::new(LEFT + picture, TOP + height + BOTTOM);
     draw(&mut svg, map, (LEFT, TOP), cell, true);
     color_scale(&mut svg, (LEFT + width + GAP, TOP), height);
     svg.finish()
@@ -66,7 +69,8 @@ pub fn heat_maps(maps: &[HeatMap]) -> String {
     let rows = maps.len().div_ceil(columns);
     let cell = cell(&maps[0], 270.0, 200.0);
     let (width, height) = size(&maps[0], cell);
-    let (step_x, step_y) = (LEFT + width + GAP, TOP + height + BOTTOM);
+    let title = maps.iter().map(title_width).fold(0.0, f64::max);
+    let (step_x, step_y) = (LEFT + width.max(title) + GAP, TOP + height + BOTTOM);
     let mut svg = Svg::new(columns as f64 * step_x + SCALE_WIDTH, rows as f64 * step_y);
     for (index, map) in maps.iter().enumerate() {
         let (column, row) = (index % columns, index / columns);
@@ -86,6 +90,10 @@ fn cell(map: &HeatMap, width: f64, height: f64) -> (f64, f64) {
         fit(width, map.across.len(), 4.0, 96.0),
         fit(height, map.down.len(), 4.0, 48.0),
     )
+}
+
+fn title_width(map: &HeatMap) -> f64 {
+    map.title.chars().count() as f64 * TITLE_CHARACTER
 }
 
 fn size(map: &HeatMap, cell: (f64, f64)) -> (f64, f64) {

@@ -57,6 +57,16 @@ pub enum RunError {
         /// The format that is read.
         supported: u32,
     },
+    /// The folder is that of another command's run.
+    #[error("{} is the folder of a run of `{found}`, not of `{expected}`; give the folder of one", dir.display())]
+    OtherCommand {
+        /// The folder.
+        dir: PathBuf,
+        /// The command that its manifest names.
+        found: String,
+        /// The command whose run is needed.
+        expected: &'static str,
+    },
     /// A run was begun with other settings.
     #[error(
         "{} was begun with other settings, and records of both must not mix: {}; repeat its settings or take another folder",

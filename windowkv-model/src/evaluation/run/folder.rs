@@ -203,14 +203,22 @@ pub struct Finished<R> {
 }
 
 impl<R: DeserializeOwned> Finished<R> {
-    /// Reads the folder `dir`; a torn last line is no record.
+    /// Reads the folder `dir` of a run of `command`; a torn last line is no record.
     ///
     /// # Errors
-    /// [`RunError::NotARun`], files that cannot be read, and lines that are no records.
-    pub fn read(dir: &Path) -> Result<Self> {
+    /// [`RunError::NotARun`], [`RunError::OtherCommand`], files that cannot be read, and lines that are no records.
+    pub fn read(dir: &Path, command: &'static str) -> Result<Self> {
         let manifest = Manifest::read(dir)?.ok_or_else(|| RunError::NotARun {
             dir: dir.to_owned(),
         })?;
+        if manifest.command != command {
+            return Err(RunError::OtherCommand {
+                dir: dir.to_owned(),
+                found: manifest.command,
+                expected: command,
+            }
+            .into());
+        }
         let (read, _) = records::read(&dir.join(RECORDS))?;
         let mut records: Vec<Record<R>> = read.into_iter().map(|read| read.record).collect();
         records.sort_by_key(|record| record.case);

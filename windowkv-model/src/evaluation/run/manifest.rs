@@ -19,6 +19,8 @@ pub const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
 /// The greatest manifest that is read, in bytes.
 const MAX_MANIFEST_BYTES: u64 = 1 << 24;
+/// Entries of a list that an error shows.
+const LISTED: usize = 4;
 /// Differences that an error tells.
 const MAX_DIFFERENCES: usize = 5;
 
@@ -45,6 +47,9 @@ pub struct Manifest {
     pub shard_cases: usize,
     /// When the run was begun, UTC.
     pub created: String,
+    /// Architecture and operating system that it was begun on: parts of one run may differ in it, and then in the last
+    /// bits of their numbers.
+    pub platform: String,
 }
 
 impl Manifest {
@@ -65,6 +70,7 @@ impl Manifest {
             shard,
             shard_cases: plan.units(shard).map(<[usize]>::len).sum(),
             created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         };
         manifest.hash = manifest.computed_hash();
         manifest
@@ -217,6 +223,12 @@ fn compare(here: &Value, there: &Value, name: String, found: &mut Vec<String>) {
                     found,
                 );
             }
+        }
+        (Value::Array(a), Value::Array(b))
+            if a.len() != b.len() && a.len().max(b.len()) > LISTED =>
+        {
+            let (a, b) = (a.len(), b.len());
+            found.push(format!("{name} has {a} entries there and {b} here"));
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             for (index, (a, b)) in a.iter().zip(b).enumerate() {

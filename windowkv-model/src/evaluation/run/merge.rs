@@ -149,6 +149,11 @@ fn write(out: &Path, whole: &Manifest, records: &[Read<Map<String, Value>>]) -> 
         }
         file.into_inner()?.sync_all()
     };
-    write().map_err(|source| Error::io(&path, "write", source))?;
-    whole.write(out)
+    let written = write().map_err(|source| Error::io(&path, "write", source));
+    let written = written.and_then(|()| whole.write(out));
+    if written.is_err() {
+        // Half a run is of no use, and would be in the way of the next attempt.
+        let _ = std::fs::remove_file(&path);
+    }
+    written
 }

@@ -98,7 +98,7 @@ fn an_interrupted_run_goes_on_and_repeats_nothing() {
         assert_eq!(go(&dir, start("1/1", true), 2).unwrap(), done);
     }
     assert_eq!(fs::read_to_string(dir.join(RECORDS)).unwrap(), expected);
-    let finished = Finished::<Third>::read(&dir).unwrap();
+    let finished = Finished::<Third>::read(&dir, "thirds").unwrap();
     let thirds: Vec<f64> = finished.records.iter().map(|r| r.record.third).collect();
     assert_eq!(
         thirds,
@@ -182,9 +182,16 @@ fn records_that_do_not_belong_are_refused() {
         fs::write(dir.join(RECORDS), format!("{expected}{line}\n")).unwrap();
         refuses(resume(), &parts);
     }
+    refuses(
+        Finished::<Third>::read(&dir, "halves"),
+        &["`thirds`, not of `halves`"],
+    );
     fs::remove_file(dir.join(MANIFEST)).unwrap();
     refuses(resume(), &["no manifest.json"]);
-    refuses(Finished::<Third>::read(&dir), &["not the folder of a run"]);
+    refuses(
+        Finished::<Third>::read(&dir, "thirds"),
+        &["not the folder of a run"],
+    );
 }
 
 #[test]
