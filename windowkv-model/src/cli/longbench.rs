@@ -483,8 +483,6 @@ impl Evaluation {
                 finish: answer.finish,
                 kept_share: answer.kv.kept_share(),
                 kv_bytes: answer.kv.bytes,
-                prefill_seconds: answer.timing.prefill_seconds,
-                decode_seconds: answer.timing.decode_seconds,
             });
         Ok(predictions.collect())
     }

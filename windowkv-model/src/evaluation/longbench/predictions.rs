@@ -13,7 +13,7 @@ use crate::runner::Finish;
 use crate::{Error, Result};
 
 /// The record of one case: `pred`, `answers`, `all_classes` and `length` as LongBench's own prediction files have them,
-/// and where they come from.
+/// and where they come from. It has no time in it: the same run gives the same records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The dataset.
@@ -47,10 +47,6 @@ pub struct Prediction {
     pub kept_share: f64,
     /// Bytes of the prompt's compressed keys and values.
     pub kv_bytes: u64,
-    /// Seconds to read the prompt, for all methods on it together.
-    pub prefill_seconds: f64,
-    /// Seconds to write the answer, for all methods on the prompt together.
-    pub decode_seconds: f64,
 }
 
 impl Prediction {
