@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use windowkv_model::evaluation::longbench::{DataFile, Prompts, datasets_in, score};
-use windowkv_model::evaluation::run::merge;
+use windowkv_model::evaluation::longbench::{DataFile, Prediction, Prompts, datasets_in, score};
+use windowkv_model::evaluation::run::{Case, Plan, Run, Shard, Start, merge};
+use windowkv_model::testing::{TestCheckpoint, byte_tokenizer};
+use windowkv_model::weights::DType;
 
 /// Few datasets and methods, all kinds of rules among them.
 const SMALL: [&str; 6] = [
@@ -308,7 +310,7 @@ fn bad_lines_are_told_with_file_and_line_and_counted() {
         "lcc.jsonl, line 3, column 31: EOF",
         "lcc.jsonl, line 4: not valid UTF-8",
         "lcc.jsonl, line 5: `answers` is empty",
-        "3 lines of the data were skipped",
+        "3 lines that could not be used were skipped",
     ] {
         assert!(stderr.contains(part), "{part:?} is not in {stderr:?}");
     }
@@ -378,6 +380,103 @@ fn predictions_of_several_models_stand_side_by_side() {
         "{table}"
     );
     assert!(table.contains("| other | - | 0.00 | 0.00 |"), "{table}");
+}
+
+/// A model whose tokens are bytes, and whose chat form refuses every conversation.
+fn model_that_refuses_to_chat() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = TestCheckpoint::llama_config();
+    config["vocab_size"] = json!(260);
+    config["max_position_embeddings"] = json!(4096);
+    let checkpoint = TestCheckpoint::new(config, DType::Bf16);
+    checkpoint.write(dir.path()).unwrap();
+    let tokenizer = byte_tokenizer(&["<s>", "</s>"]).to_string();
+    fs::write(dir.path().join("tokenizer.json"), tokenizer).unwrap();
+    let template = json!({"chat_template": "{{ raise_exception('no chat') }}"}).to_string();
+    fs::write(dir.path().join("tokenizer_config.json"), template).unwrap();
+    dir
+}
+
+#[test]
+fn examples_and_code_do_not_take_the_chat_form() {
+    let (data, model, out) = (
+        samples(),
+        model_that_refuses_to_chat(),
+        tempfile::tempdir().unwrap(),
+    );
+    let mut runs = 0;
+    let mut run = |datasets: &str, more: &[&str]| {
+        runs += 1;
+        let out = out.path().join(runs.to_string());
+        let args = [
+            "--model-dir",
+            text(model.path()),
+            "--samples",
+            "1",
+            "--methods",
+            "windowkv",
+            "--capacities",
+            "64",
+            "--datasets",
+            datasets,
+            "--out",
+            text(&out),
+        ];
+        let output = longbench(&[&[text(&data)], &args[..], more].concat());
+        (output.status.code(), stderr(&output))
+    };
+    let (code, stderr) = run("trec,triviaqa,samsum,lsht,lcc,repobench-p", &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for dataset in ["qasper", "dureader", "gov_report", "passage_count"] {
+        let (code, stderr) = run(dataset, &[]);
+        assert!(
+            code == Some(1) && stderr.contains("no chat"),
+            "{dataset}: {stderr}"
+        );
+    }
+    let (code, stderr) = run("qasper,gov_report", &["--no-chat-template"]);
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[test]
+fn the_papers_figures_stand_beside_those_of_its_models() {
+    struct One(Prediction);
+    impl Case for One {
+        fn id(&self) -> String {
+            self.0.capacity.clone().unwrap_or_default()
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let case = |capacity: &str| {
+        let prediction = json!({
+            "dataset": "qasper", "line": 1, "_id": null, "method": "WindowKV", "capacity": capacity, "pred": "red",
+            "answers": ["red"], "all_classes": null, "length": 9, "prompt_tokens": 9, "prompt_tokens_cut": 0,
+            "new_tokens": 1, "finish": "length", "kept_share": 1.0, "kv_bytes": 1,
+        });
+        One(serde_json::from_value(prediction).unwrap())
+    };
+    for (model, published) in [(Some("Qwen2.5-1.5B-Instruct"), 1), (None, 0)] {
+        let run = dir.path().join(published.to_string());
+        let plan = Plan::new(vec![case("1024"), case("256")]).unwrap();
+        let settings = json!({"known_as": model});
+        let start = Start {
+            command: "longbench",
+            settings,
+            shard: Shard::WHOLE,
+            resume: false,
+        };
+        let mut begun = Run::<Prediction>::open(&run, start, &plan).unwrap();
+        let mut work = |cases: &[&One]| Ok(cases.iter().map(|case| case.0.clone()).collect());
+        begun.work(&plan, &mut work, &mut |_| ()).unwrap();
+        let printed = table(&["--score", text(&run)]);
+        let row = "| WindowKV *(published)* | 1024 | - | 31.58 |";
+        assert_eq!(
+            printed.matches("(published)").count(),
+            published,
+            "{printed}"
+        );
+        assert_eq!(printed.matches(row).count(), published, "{printed}");
+    }
 }
 
 /// Real samples of LongBench lie beside the project where it is developed; they are no part of it.

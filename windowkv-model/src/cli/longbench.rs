@@ -102,27 +102,26 @@ fn task() -> impl TypedValueParser<Value = Task> {
 
 /// A method at a capacity, for both kinds of task.
 struct Setup {
-    localization: Variant,
+    /// The method's name in tables.
+    method: String,
+    /// As it was given; `full` for the full cache.
+    capacity: String,
+    localization: Compression,
     aggregation: Compression,
 }
 
 impl Setup {
     fn compression(&self, task: Task) -> &Compression {
         match task {
-            Task::Localization => &self.localization.compression,
+            Task::Localization => &self.localization,
             Task::Aggregation => &self.aggregation,
         }
     }
 
-    /// The method's name in tables.
-    fn method(&self) -> &str {
-        &self.localization.method
-    }
-
     /// What a layer may keep; absent for a method that keeps everything.
-    fn capacity(&self) -> Option<String> {
-        let full = self.aggregation.kind == MethodKind::FullKv;
-        (!full).then(|| self.localization.capacity.clone())
+    fn limit(&self) -> Option<String> {
+        let full = self.localization.kind == MethodKind::FullKv;
+        (!full).then(|| self.capacity.clone())
     }
 }
 
@@ -197,7 +196,7 @@ impl LongBench {
         let mut work = |cases: &[&Question]| evaluation.answer(cases);
         let run = self.run.execute(COMMAND, settings, &plan, &mut work)?;
         if skipped.count > 0 {
-            say(&format!("{} lines of the data were skipped", skipped.count));
+            say(skipped_note(skipped.count).trim());
         }
         if self.predict_only {
             let done = run.done();
@@ -271,8 +270,11 @@ impl LongBench {
                     notes.push(note.clone());
                 }
             }
+            let named = Variant::new(localization);
             setups.push(Setup {
-                localization: Variant::new(localization),
+                method: named.method,
+                capacity: named.capacity,
+                localization: named.compression,
                 aggregation,
             });
         }
@@ -287,8 +289,7 @@ impl LongBench {
             for sample in 0..file.len().min(most) {
                 let unit = format!("{}/{}", file.dataset(), file.line(sample));
                 for (setup, of) in evaluation.setups.iter().enumerate() {
-                    let variant = &of.localization;
-                    let id = format!("{unit}/{}/{}", variant.method, variant.capacity);
+                    let id = format!("{unit}/{}/{}", of.method, of.capacity);
                     questions.push(Question {
                         file: index,
                         sample,
@@ -318,8 +319,8 @@ impl LongBench {
             .setups
             .iter()
             .map(|setup| {
-                json!({"method": setup.method(), "capacity": setup.capacity(),
-                       "localization": setup.localization.compression, "aggregation": setup.aggregation})
+                json!({"method": setup.method, "capacity": setup.capacity, "localization": setup.localization,
+                       "aggregation": setup.aggregation})
             })
             .collect();
         let [templates, lengths] = evaluation.prompts.hashes();
@@ -471,8 +472,8 @@ impl Evaluation {
                 dataset,
                 line: file.line(first.sample),
                 id: sample.id.clone(),
-                method: setup.method().to_owned(),
-                capacity: setup.capacity(),
+                method: setup.method.clone(),
+                capacity: setup.limit(),
                 pred: answer.text,
                 answers: sample.answers.clone(),
                 all_classes: sample.all_classes.clone(),
