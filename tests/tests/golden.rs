@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 use windowkv_model::config::ModelConfig;
+use windowkv_model::evaluation::metrics::{Metric, rouge1};
 use windowkv_model::runner::{Llama, Sampler, Sampling};
 use windowkv_model::weights::Weights;
 use windowkv_ref::methods::{
@@ -343,4 +344,47 @@ fn generation() {
         generation_case(case);
     }
     println!("golden generation: {} models", cases.len());
+}
+
+#[derive(serde::Deserialize)]
+struct MetricCase {
+    metric: String,
+    prediction: String,
+    ground_truth: String,
+    all_classes: Option<Vec<String>>,
+    score: f64,
+}
+
+fn metric_score(case: &MetricCase) -> f64 {
+    if case.metric == "needle_rouge1" {
+        return rouge1::f1(&case.prediction, &case.ground_truth);
+    }
+    let name = serde_json::Value::from(case.metric.as_str());
+    let metric: Metric = serde_json::from_value(name).expect("a metric that the project knows");
+    let classes = case.all_classes.as_deref().unwrap_or_default();
+    metric.score(&case.prediction, &case.ground_truth, classes)
+}
+
+#[test]
+fn metrics() {
+    let path = golden::folder().join("metrics.jsonl");
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let cases: Vec<MetricCase> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("one case a line"))
+        .collect();
+    assert!(!cases.is_empty(), "no golden case in {}", path.display());
+    for (index, case) in cases.iter().enumerate() {
+        let found = metric_score(case);
+        assert!(
+            (found - case.score).abs() <= 1e-6,
+            "{}:{}: {} is {found}, not {}",
+            path.display(),
+            index + 1,
+            case.metric,
+            case.score
+        );
+    }
+    println!("golden metrics: {} cases", cases.len());
 }

@@ -22,7 +22,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A path names a folder, a pipe or a device where a file is needed.
-    #[error("{} is not a regular file; give the path of a file that Hugging Face wrote", path.display())]
+    #[error("{} is not a regular file; give the path of a file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -315,6 +315,18 @@ pub enum Error {
     /// The demo's prompt generator refuses the settings.
     #[error(transparent)]
     Demo(#[from] crate::demo::prompts::DemoError),
+    /// The folder of an evaluation run cannot be used.
+    #[error(transparent)]
+    Run(#[from] crate::evaluation::run::RunError),
+    /// No needle can be hidden with these settings.
+    #[error(transparent)]
+    Needle(#[from] crate::evaluation::needle::NeedleError),
+    /// LongBench's files cannot be used.
+    #[error(transparent)]
+    LongBench(#[from] crate::evaluation::longbench::LongBenchError),
+    /// A line of a text file cannot be used.
+    #[error(transparent)]
+    Line(#[from] crate::evaluation::lines::LineError),
     /// Standard output or standard input failed.
     #[error("cannot {action}: {source}")]
     Stream {

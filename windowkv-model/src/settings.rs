@@ -20,7 +20,8 @@ pub enum Capacity {
     /// A number of tokens, as each method counts them: WindowKV's suffix comes on top, for the others
     /// the last tokens are within.
     Tokens(usize),
-    /// A share of the prompt, all that is kept counted, so that methods can be compared: 0.12 is 12 %.
+    /// A share of the prompt, all that is kept counted, so that methods can be compared: 0.12 is 12 %. Of a prompt so
+    /// short that nothing could be chosen, one token beside those that always stay.
     Share(f64),
 }
 
@@ -78,7 +79,8 @@ impl Compression {
         let tokens = || {
             let capacity = match self.capacity {
                 Capacity::Tokens(tokens) => tokens,
-                Capacity::Share(of_prompt) => share(of_prompt).max(1),
+                // Of a short prompt a share may be less than the tokens that always stay.
+                Capacity::Share(of_prompt) => share(of_prompt).max(self.tokens.recent_len + 1),
             };
             TokenConfig {
                 capacity,
@@ -116,6 +118,8 @@ pub fn cut_middle(ids: Vec<u32>, limit: usize) -> (Vec<u32>, usize) {
 
 #[cfg(test)]
 mod tests {
+    use windowkv_ref::policy::ModelShape;
+
     use super::*;
 
     #[test]
@@ -125,6 +129,31 @@ mod tests {
         for wrong in ["", "x", "-3", "0%", "101%", "nan%", "1e999%", "%"] {
             let message = wrong.parse::<Capacity>().unwrap_err().to_string();
             assert!(message.contains(&format!("is {wrong};")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_share_of_a_short_prompt_leaves_something_to_choose() {
+        let model = ModelShape {
+            num_layers: 2,
+            num_heads_q: 2,
+            num_heads_kv: 1,
+            head_dim: 4,
+        };
+        for kind in MethodKind::ALL {
+            let compression = Compression {
+                kind,
+                capacity: Capacity::Share(0.12),
+                window: WindowKvConfig {
+                    shared_layers: 1,
+                    ..WindowKvConfig::default()
+                },
+                tokens: TokenConfig::default(),
+                recent_given: false,
+            };
+            for seqlen in 1..200 {
+                compression.method(seqlen).start(model, seqlen).unwrap();
+            }
         }
     }
 

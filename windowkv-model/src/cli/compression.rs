@@ -1,5 +1,7 @@
 //! The options that choose and shape a compression method, with the released script's names beside ours.
 
+use std::str::FromStr;
+
 use clap::{Args, ValueEnum};
 use windowkv_ref::methods::{Granularity, MethodKind, Pooling, TokenConfig};
 use windowkv_ref::policy::{BudgetRule, ModelPreset, Strategy, Task, TaskMapping, WindowKvConfig};
@@ -22,6 +24,19 @@ pub(super) struct CompressionArgs {
     /// The kind of task, from which strategy, window and suffix follow
     #[arg(long, value_enum, default_value = "auto")]
     task: TaskName,
+    #[command(flatten)]
+    tuning: TuningArgs,
+    /// The released script's model names: choose the method and the longest input
+    #[arg(long, alias = "model_type", value_enum)]
+    pub(super) model_type: Option<ModelType>,
+    #[command(flatten)]
+    released: ReleasedArgs,
+}
+
+/// What shapes each method; the options go by their names with underscores as well
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Compression (names with underscores work as well)")]
+pub(super) struct TuningArgs {
     /// Which strategy a task gets: the paper and its released code say opposite things [default: paper]
     #[arg(long, alias = "task_mapping", value_enum)]
     task_mapping: Option<MappingName>,
@@ -71,12 +86,6 @@ pub(super) struct CompressionArgs {
     /// Other methods: who chooses tokens
     #[arg(long, value_enum, default_value = "kv_head")]
     granularity: GranularityName,
-
-    /// The released script's model names: choose the method and the longest input
-    #[arg(long, alias = "model_type", value_enum)]
-    pub(super) model_type: Option<ModelType>,
-    #[command(flatten)]
-    released: ReleasedArgs,
 }
 
 /// Options of the released script that have no meaning here: accepted, and explained once
@@ -248,17 +257,52 @@ impl CompressionArgs {
             .map(MethodKind::from)
             .or(from_type)
             .unwrap_or(MethodKind::WindowKv);
-        let mapping = self
-            .task_mapping
-            .map_or(preset.task_mapping, TaskMapping::from);
         let task = Option::<Task>::from(self.task).unwrap_or_else(|| {
-            if kind == MethodKind::WindowKv && self.window_select_strategy.is_none() {
+            if kind == MethodKind::WindowKv && self.tuning.window_select_strategy.is_none() {
                 notes.push(
                     "--task auto: no classifier in this version, taken as localization".to_owned(),
                 );
             }
             Task::Localization
         });
+        if kind == MethodKind::WindowKv
+            && self.model_type.is_some()
+            && self.tuning.task_mapping.is_none()
+        {
+            notes.push(
+                "strategies follow the paper; the released script does the opposite, which \
+                 --task-mapping released follows"
+                    .to_owned(),
+            );
+        }
+        let capacity = self
+            .max_capacity_prompt
+            .unwrap_or_else(|| default_capacity(preset));
+        let (compression, more) = self
+            .tuning
+            .resolve(kind, capacity, task, preset, num_layers)?;
+        notes.extend(more);
+        Ok((compression, notes))
+    }
+}
+
+impl TuningArgs {
+    /// A method for a task at a capacity, and what the user should know about how it was chosen.
+    ///
+    /// # Errors
+    /// Settings that cannot be, such as groups that do not divide the layers.
+    pub(super) fn resolve(
+        &self,
+        kind: MethodKind,
+        capacity: Capacity,
+        task: Task,
+        preset: &ModelPreset,
+        num_layers: usize,
+    ) -> Result<(Compression, Vec<String>)> {
+        let mut notes = Vec::new();
+        let mapping = self
+            .task_mapping
+            .map_or(preset.task_mapping, TaskMapping::from);
         let strategy = self
             .window_select_strategy
             .map_or(mapping.strategy(task), Strategy::from);
@@ -305,13 +349,7 @@ impl CompressionArgs {
                 ));
             }
         }
-        // The demo's prompts are shorter than the usual capacity, which would keep them whole.
-        let default_capacity = match preset.name {
-            crate::demo::NAME => Capacity::Share(0.12),
-            _ => Capacity::Tokens(WindowKvConfig::default().capacity),
-        };
         let recent_given = self.window_size.is_some();
-        let capacity = self.max_capacity_prompt.unwrap_or(default_capacity);
         Ok((
             Compression {
                 kind,
@@ -324,16 +362,35 @@ impl CompressionArgs {
         ))
     }
 
+    /// As [`resolve`](Self::resolve), for an evaluation that compares methods.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub(super) fn variant(
+        &self,
+        method: MethodSpec,
+        capacity: Capacity,
+        task: Task,
+        preset: &ModelPreset,
+        num_layers: usize,
+    ) -> Result<(Compression, Vec<String>)> {
+        let (mut compression, notes) =
+            self.resolve(method.kind, capacity, task, preset, num_layers)?;
+        if let Some(width) = method.score_pooling {
+            compression.window.score_pooling = width;
+        }
+        // The demo's question is longer than the others' default window; all observe as much of it.
+        let demo = preset.name == crate::demo::NAME;
+        if demo && !compression.recent_given && method.kind != MethodKind::StreamingLlm {
+            compression.tokens.recent_len = preset.localization.suffix_len;
+            compression.recent_given = true;
+        }
+        Ok((compression, notes))
+    }
+
     /// What of the options does not take part in a run with this strategy.
     fn strategy_notes(&self, strategy: Strategy) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.model_type.is_some() && self.task_mapping.is_none() {
-            notes.push(
-                "strategies follow the paper; the released script does the opposite, which \
-                 --task-mapping released follows"
-                    .to_owned(),
-            );
-        }
         let unused = match strategy {
             Strategy::Average => self
                 .suffix_max
@@ -349,7 +406,9 @@ impl CompressionArgs {
         }
         notes
     }
+}
 
+impl CompressionArgs {
     fn released_notes(&self) -> Vec<String> {
         let released = &self.released;
         let note = |given: bool, text: &str| given.then(|| text.to_owned());
@@ -384,6 +443,50 @@ impl CompressionArgs {
             ),
         ];
         explained.into_iter().flatten().collect()
+    }
+}
+
+/// A method, and how wide WindowKV pools its scores.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MethodSpec {
+    /// The method.
+    pub(super) kind: MethodKind,
+    /// Width of the pooling, where the method's name brings one.
+    pub(super) score_pooling: Option<usize>,
+}
+
+impl FromStr for MethodSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (name, pooling) = match text.split_once(':') {
+            Some((name, width)) => (name, Some(width)),
+            None => (text, None),
+        };
+        let kind: MethodKind = name.parse().map_err(|error| format!("{error}"))?;
+        let score_pooling = pooling.map(|width| {
+            let width = width.parse().ok().filter(|width| width % 2 == 1);
+            width
+                .filter(|_| kind == MethodKind::WindowKv)
+                .ok_or_else(|| {
+                    format!(
+                        "{text}: only windowkv takes a width, and it must be odd, as in windowkv:9"
+                    )
+                })
+        });
+        Ok(Self {
+            kind,
+            score_pooling: score_pooling.transpose()?,
+        })
+    }
+}
+
+/// What a layer may keep where the user does not say: the demo's prompts are shorter than the usual capacity, which
+/// would keep them whole.
+pub(super) fn default_capacity(preset: &ModelPreset) -> Capacity {
+    match preset.name {
+        crate::demo::NAME => Capacity::Share(0.12),
+        _ => Capacity::Tokens(WindowKvConfig::default().capacity),
     }
 }
 

@@ -5,15 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use windowkv_ref::methods::Method;
 
 use super::compression::{CompressionArgs, say_notes};
 use super::terminal::{print, progress, say};
 use super::{output, terminal};
 use crate::chat::Message;
-use crate::runner::{
-    MemoryPlan, Model, Request, Sampling, available_memory, generate, peak_memory,
-};
+use crate::runner::{Model, Request, Sampling, check_memory, generate, peak_memory};
 use crate::settings::cut_middle;
 use crate::{Error, Result};
 
@@ -148,7 +145,7 @@ impl Generate {
 
         tracing::info!(?compression, prompt_tokens = ids.len(), "compression");
         let method = compression.method(ids.len());
-        self.check_memory(&model, &*method, ids.len())?;
+        check_memory(&model, &[&*method], ids.len(), self.max_new_tokens)?;
         let request = Request {
             ids: &ids,
             method: &*method,
@@ -246,25 +243,6 @@ impl Generate {
                 }),
                 None => model.tokenizer.encode(prompt, true),
             },
-        }
-    }
-
-    /// Refuses a run that would not fit the memory, before anything is computed.
-    fn check_memory(&self, model: &Model, method: &dyn Method<f32>, seqlen: usize) -> Result<()> {
-        let weights = model.llama.weights().total_bytes();
-        let plan = MemoryPlan::new(
-            model.llama.config(),
-            weights,
-            model.tokenizer_bytes,
-            method,
-            seqlen,
-            self.max_new_tokens,
-        )?;
-        // The system drops mapped weights when it must, and reads them again.
-        let needed = plan.total() - plan.weights;
-        match available_memory() {
-            Some(available) if needed > available => Err(Error::Memory { needed, available }),
-            _ => Ok(()),
         }
     }
 

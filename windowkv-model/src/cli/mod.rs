@@ -1,11 +1,17 @@
 //! The command line of `windowkv`: text on standard output, everything else on standard error.
 
 mod allocator;
+mod compare;
 mod compression;
 mod demo;
 mod generate;
 mod info;
+mod longbench;
+mod merge;
+mod needle;
+mod niah;
 mod output;
+mod run;
 mod terminal;
 
 use std::ops::RangeInclusive;
@@ -24,6 +30,7 @@ use crate::{Error, Result};
     after_help = "Examples:\n  \
         windowkv demo                                   a long prompt, full cache and WindowKV side by side\n  \
         windowkv generate --prompt-file book.txt --model-dir Llama-3.2-1B-Instruct\n  \
+        windowkv niah                                   the demo model, every method, with heat maps\n  \
         windowkv info Llama-3.2-1B-Instruct             budgets and memory of a model\n\n\
         Exit codes: 0, 1 for a failure, 2 for a wrong command line."
 )]
@@ -44,8 +51,16 @@ enum Command {
     Generate(Box<generate::Generate>),
     /// Say what a model is, what its layers may keep, and how much memory a prompt takes
     Info(Box<info::Info>),
+    /// Evaluate methods on LongBench: predictions, scores, and a table like the paper's
+    Longbench(Box<longbench::LongBench>),
     /// Try the embedded demo model: no download, no GPU
     Demo(Box<demo::Demo>),
+    /// Needle in a haystack: lengths x depths x methods, with heat maps
+    Niah(Box<niah::Niah>),
+    /// Quality against KV bytes: methods x capacities, as a chart and a table
+    Compare(Box<compare::Compare>),
+    /// Join the folders of a run that was split with --shard
+    Merge(merge::Merge),
     /// Print the completion script of a shell
     #[command(
         after_help = "Example:\n  windowkv completions bash > ~/.local/share/bash-completion/completions/windowkv"
@@ -93,7 +108,11 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Generate(generate) => generate.run(),
         Command::Info(info) => info.run(),
+        Command::Longbench(longbench) => longbench.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Niah(niah) => niah.run(),
+        Command::Compare(compare) => compare.run(),
+        Command::Merge(merge) => merge.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "windowkv", &mut script);

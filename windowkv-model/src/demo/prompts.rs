@@ -194,6 +194,15 @@ pub fn training_text(
     Ok(segments)
 }
 
+/// Sentences of `tokens` tokens together, or a few less, without any fact: a haystack for needles of another kind.
+pub fn filler(tokens: usize, seed: u64) -> String {
+    let mut text = String::new();
+    for sentence in sentences(&mut rng(seed, 0), tokens) {
+        push(&mut text, sentence.paragraph, &sentence.text);
+    }
+    text
+}
+
 /// Splits a text like the tokenizer does: words with the space before and the colon after them, line ends, and other
 /// characters with the space before them. Every piece of a generated text is one token.
 pub fn pieces(text: &str) -> impl Iterator<Item = &str> {

@@ -1,8 +1,10 @@
 //! The forward pass of Llama 3 and Qwen2, layer by layer.
 
+use std::collections::BTreeMap;
+
 use ndarray::{Array2, ArrayView2, ArrayView3, ArrayViewMut2, s};
 use windowkv_ref::layer::{Llama3Scaling, Rope, apply_rope, rms_norm, silu_mul};
-use windowkv_ref::methods::{LayerInput, Method, Selection};
+use windowkv_ref::methods::{LayerInput, Method, Selection, Selector};
 use windowkv_ref::policy::ModelShape;
 use windowkv_ref::{attention, softmax_scale};
 
@@ -30,6 +32,12 @@ pub struct Prefilled {
     pub cache: KvCache,
     /// What each layer kept, and why.
     pub selections: Vec<Selection<f32>>,
+}
+
+/// One method on its way through the layers.
+struct Reader {
+    selector: Box<dyn Selector<f32>>,
+    prefilled: Prefilled,
 }
 
 impl Llama {
@@ -82,6 +90,22 @@ impl Llama {
         new_tokens: usize,
         progress: &mut dyn FnMut(f64),
     ) -> Result<Prefilled> {
+        let mut prefilled = self.prefill_each(ids, &[method], new_tokens, progress)?;
+        Ok(prefilled.remove(0))
+    }
+
+    /// [`prefill`](Self::prefill) with several methods, whose caches come from one pass over the prompt: what each
+    /// gets has the same bits as alone.
+    ///
+    /// # Errors
+    /// As [`prefill`](Self::prefill).
+    pub fn prefill_each(
+        &self,
+        ids: &[u32],
+        methods: &[&dyn Method<f32>],
+        new_tokens: usize,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Prefilled>> {
         if ids.is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -94,38 +118,88 @@ impl Llama {
                 limit,
             });
         }
-        let mut selector = method.start(self.shape(), seqlen)?;
+        let start = |method: &&dyn Method<f32>| {
+            Ok(Reader {
+                selector: method.start(self.shape(), seqlen)?,
+                prefilled: Prefilled {
+                    logits: Vec::new(),
+                    cache: KvCache {
+                        layers: Vec::new(),
+                        position: seqlen,
+                    },
+                    selections: Vec::new(),
+                },
+            })
+        };
+        let mut readers = methods.iter().map(start).collect::<Result<Vec<_>>>()?;
         let mut x = self.embed(ids)?;
         let positions: Vec<usize> = (0..seqlen).collect();
         let mut tensors = LayerTensors::new(&self.config, seqlen);
         let mut scratch = Scratch::new(&self.config, &positions, &self.rope);
-        let mut cache = KvCache {
-            layers: Vec::new(),
-            position: seqlen,
-        };
-        let mut selections = Vec::new();
         let num_layers = self.config.num_layers;
         for (layer, weights) in self.weights.layers.iter().enumerate() {
-            let mut report = |part: f64| progress((layer as f64 + part) / num_layers as f64);
-            // Nothing reads the last layer's output but the logits of the last token, so there only
-            // the rows that the method looks at are computed.
-            let observed = selector.query_rows(layer);
-            let rows = if layer + 1 == num_layers {
-                observed.max(1)
-            } else {
-                seqlen
-            };
-            self.qkv(weights, x.view(), rows, &mut tensors, &mut scratch)?;
-            report(0.3);
-            let head_dim = self.config.head_dim;
-            let q = split_heads(tensors.q.slice(s![..rows, ..]), head_dim);
-            let k = split_heads(tensors.k.view(), head_dim);
-            let v = split_heads(tensors.v.view(), head_dim);
-            let scale = softmax_scale(head_dim);
-            let out = split_heads_mut(tensors.attended.slice_mut(s![..rows, ..]), head_dim);
-            let lse = tensors.lse.slice_mut(s![.., ..rows]);
-            attention::prefill_into(q, k, v, scale, out, lse)?;
-            let first = rows - observed.min(rows);
+            // Nothing reads the last layer's output but the logits of the last token, so there only the rows that
+            // a method looks at are computed: in a pass for each number of rows, on which a product's bits depend.
+            let last = layer + 1 == num_layers;
+            let mut passes: BTreeMap<usize, Vec<&mut Reader>> = BTreeMap::new();
+            for reader in &mut readers {
+                let observed = reader.selector.query_rows(layer);
+                let rows = if last { observed.max(1) } else { seqlen };
+                passes.entry(rows).or_default().push(reader);
+            }
+            let num_passes = passes.len() as f64;
+            for (pass, (rows, mut readers)) in passes.into_iter().enumerate() {
+                let mut report = |part: f64| {
+                    let of_layer = (pass as f64 + part) / num_passes;
+                    progress((layer as f64 + of_layer) / num_layers as f64);
+                };
+                self.qkv(weights, x.view(), rows, &mut tensors, &mut scratch)?;
+                report(0.3);
+                self.attend(layer, rows, &mut tensors, &mut readers, new_tokens)?;
+                report(0.5);
+                if last {
+                    let mut x = x.slice(s![seqlen - 1.., ..]).to_owned();
+                    let attended = tensors.attended.slice(s![rows - 1..rows, ..]);
+                    self.output_and_mlp(weights, attended, x.view_mut(), &mut scratch)?;
+                    let logits = self.logits(x.view())?.into_raw_vec_and_offset().0;
+                    for reader in readers {
+                        reader.prefilled.logits.clone_from(&logits);
+                    }
+                } else {
+                    let attended = tensors.attended.view();
+                    self.output_and_mlp(weights, attended, x.view_mut(), &mut scratch)?;
+                }
+                self.weights.check()?;
+                report(1.0);
+            }
+        }
+        Ok(readers.into_iter().map(|reader| reader.prefilled).collect())
+    }
+
+    /// Attention of the last `rows` queries of a layer, and what each reader keeps of it.
+    fn attend(
+        &self,
+        layer: usize,
+        rows: usize,
+        tensors: &mut LayerTensors,
+        readers: &mut [&mut Reader],
+        new_tokens: usize,
+    ) -> Result<()> {
+        let head_dim = self.config.head_dim;
+        let q = split_heads(tensors.q.slice(s![..rows, ..]), head_dim);
+        let k = split_heads(tensors.k.view(), head_dim);
+        let v = split_heads(tensors.v.view(), head_dim);
+        let seqlen = k.dim().0;
+        let scale = softmax_scale(head_dim);
+        let out = split_heads_mut(tensors.attended.slice_mut(s![..rows, ..]), head_dim);
+        let lse = tensors.lse.slice_mut(s![.., ..rows]);
+        attention::prefill_into(q, k, v, scale, out, lse)?;
+        for Reader {
+            selector,
+            prefilled,
+        } in readers
+        {
+            let first = rows - selector.query_rows(layer).min(rows);
             let input = LayerInput {
                 q: q.slice_move(s![first.., .., ..]),
                 k,
@@ -133,27 +207,13 @@ impl Llama {
                 softmax_scale: scale,
             };
             let selection = selector.select(layer, &input)?;
-            cache
-                .layers
-                .push(LayerCache::gather(k, v, &selection.kept, new_tokens));
+            let gathered = LayerCache::gather(k, v, &selection.kept, new_tokens);
+            prefilled.cache.layers.push(gathered);
             let windows = selection.windows.as_ref().map(|choice| &choice.windows);
             tracing::debug!(layer, kept = selection.kept.len(seqlen), ?windows, "kept");
-            selections.push(selection);
-            report(0.5);
-            let read = if layer + 1 == num_layers { 1 } else { seqlen };
-            let attended = tensors.attended.slice(s![rows - read..rows, ..]);
-            let x = x.slice_mut(s![seqlen - read.., ..]);
-            self.output_and_mlp(weights, attended, x, &mut scratch)?;
-            self.weights.check()?;
-            report(1.0);
+            prefilled.selections.push(selection);
         }
-        let logits = self.logits(x.slice(s![seqlen - 1.., ..]))?;
-        self.weights.check()?;
-        Ok(Prefilled {
-            logits: logits.into_raw_vec_and_offset().0,
-            cache,
-            selections,
-        })
+        Ok(())
     }
 
     /// Runs one token of each sequence; its key and value are appended to the sequence's cache.

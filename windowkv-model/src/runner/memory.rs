@@ -4,8 +4,9 @@ use windowkv_ref::attention::scratch_elements;
 use windowkv_ref::methods::Method;
 
 use super::linear::PANEL_ELEMENTS;
-use crate::Result;
+use super::model::Model;
 use crate::config::ModelConfig;
+use crate::{Error, Result};
 
 /// Prompt rows that go through the dense layers at a time: bounds the activations of the MLP.
 pub(super) const PREFILL_ROWS: usize = 1024;
@@ -76,6 +77,40 @@ impl MemoryPlan {
             + self.kv_cache
             + self.activations
             + self.scratch
+    }
+}
+
+/// Refuses a run that would not fit the memory, before anything is computed: one prompt of `seqlen` tokens, answered
+/// with each method in up to `new_tokens` more, all caches at the same time.
+///
+/// # Errors
+/// [`Error::Memory`], and methods that do not fit the model.
+pub fn check_memory(
+    model: &Model,
+    methods: &[&dyn Method<f32>],
+    seqlen: usize,
+    new_tokens: usize,
+) -> Result<()> {
+    let weights = model.llama.weights().total_bytes();
+    let mut needed = 0;
+    for (index, &method) in methods.iter().enumerate() {
+        let plan = MemoryPlan::new(
+            model.llama.config(),
+            weights,
+            model.tokenizer_bytes,
+            method,
+            seqlen,
+            new_tokens,
+        )?;
+        // The system drops mapped weights when it must, and reads them again.
+        needed += match index {
+            0 => plan.total() - plan.weights,
+            _ => plan.kv_cache,
+        };
+    }
+    match available_memory() {
+        Some(available) if needed > available => Err(Error::Memory { needed, available }),
+        _ => Ok(()),
     }
 }
 

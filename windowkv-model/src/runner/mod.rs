@@ -16,10 +16,11 @@ mod stop;
 
 pub use generate::{
     Finish, Generation, GroupReport, KvReport, Request, Timing, generate, generate_batch,
+    generate_each,
 };
 pub use kv_cache::{KvCache, LayerCache};
 pub use llama::{Llama, Prefilled};
-pub use memory::{MemoryPlan, available_memory, peak_memory};
+pub use memory::{MemoryPlan, available_memory, check_memory, peak_memory};
 pub use model::Model;
 pub(crate) use model::preset;
 pub use sampling::{Sampler, Sampling};

@@ -1,0 +1,522 @@
+//! `windowkv longbench`
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::{Map, Value, json};
+use windowkv_ref::methods::{Method, MethodKind};
+use windowkv_ref::policy::Task;
+
+use super::compression::{MethodSpec, TuningArgs, default_capacity, say_notes};
+use super::run::RunArgs;
+use super::terminal::{print, say};
+use crate::evaluation::fingerprint::Fingerprint;
+use crate::evaluation::longbench::{
+    DataFile, Dataset, Limits, Prediction, Prompt, Prompts, Published, Scored, Scores, Skipped,
+    Table, csv, datasets_in, markdown, prediction_files, score_file,
+};
+use crate::evaluation::needle::Variant;
+use crate::evaluation::run::{Case, MANIFEST, Manifest, Plan, Run};
+use crate::runner::{Model, Request, Sampling, check_memory, generate_each};
+use crate::settings::{Capacity, Compression};
+use crate::{Error, Result};
+
+/// The command's name in manifests.
+const COMMAND: &str = "longbench";
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windowkv longbench LongBench --model-dir Llama-3.2-1B-Instruct --out run    all methods, all datasets in the folder\n  \
+    windowkv longbench LongBench --datasets qasper,hotpotqa --samples 20 --capacities 512,1024\n  \
+    windowkv longbench LongBench --out run --resume                             after an interruption\n  \
+    windowkv longbench LongBench --longbench-e                                  the *_e.jsonl files, by length\n  \
+    windowkv longbench LongBench --predict-only --out run                       score later, or elsewhere\n  \
+    windowkv longbench --score run                                              the table of a run again\n  \
+    windowkv longbench --score pred/my-model --score pred/other --csv           predictions made elsewhere\n\n\
+    The folder holds LongBench's own files: data/qasper.jsonl and so on, config/dataset2prompt.json and\n\
+    config/dataset2maxlen.json. A line of predictions has pred, answers, all_classes and length, as LongBench's\n\
+    own; its dataset is the file's name (qasper.jsonl) or a field `dataset`, its method the folder's or `method`.\n\
+    The run's folder gets table.md, table.csv and scores.jsonl beside its records.")]
+pub(super) struct LongBench {
+    /// Folder with LongBench's data/ and config/
+    #[arg(value_name = "DIR", required_unless_present = "score")]
+    data: Option<PathBuf>,
+    /// Folder of the model as Hugging Face writes it [default: the embedded demo model]
+    #[arg(long, alias = "model_dir", value_name = "DIR")]
+    model_dir: Option<PathBuf>,
+    /// Which datasets [default: all whose files are in DIR]
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    datasets: Vec<Dataset>,
+    /// LongBench-E: read the *_e.jsonl files, show scores by length
+    #[arg(long, alias = "longbench_e", visible_alias = "e")]
+    longbench_e: bool,
+    /// The first N samples of each dataset [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    samples: Option<u32>,
+    /// Methods; `windowkv:9` is WindowKV whose scores are pooled over 9 tokens
+    #[arg(long, alias = "method", value_delimiter = ',', value_name = "NAME",
+          default_values = ["fullkv", "streamingllm", "h2o", "snapkv", "pyramidkv", "windowkv"])]
+    methods: Vec<MethodSpec>,
+    /// Tokens that a layer may keep on average, or shares of the prompt [default: 2048; demo model 12%]
+    #[arg(long, aliases = ["max-capacity-prompt", "max_capacity_prompt"], value_delimiter = ',',
+          value_name = "TOKENS|PERCENT")]
+    capacities: Vec<Capacity>,
+    /// The kind of task, from which WindowKV's strategy, window and suffix follow [default: the dataset's: questions
+    /// and searches are localization, all else is aggregation]
+    #[arg(long, value_name = "TASK", value_parser = task())]
+    task: Option<Task>,
+    /// Longest prompt in tokens; a longer one is cut in the middle [default: the paper's for the model's family]
+    #[arg(long, alias = "max_input_len", value_name = "TOKENS", value_parser = input_len)]
+    max_input_len: Option<usize>,
+    /// Give every prompt to the model as it is, without its chat form
+    #[arg(long)]
+    no_chat_template: bool,
+    /// Record predictions and score nothing
+    #[arg(long)]
+    predict_only: bool,
+    /// Score predictions and run nothing: a file, a folder of them, or that of a run (may be given several times)
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["data", "model_dir", "datasets", "samples", "methods",
+          "capacities", "task", "max_input_len", "no_chat_template", "predict_only", "resume", "shard"])]
+    score: Vec<PathBuf>,
+    /// Print the table as CSV instead of Markdown
+    #[arg(long, conflicts_with = "predict_only")]
+    csv: bool,
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    tuning: TuningArgs,
+}
+
+fn input_len(text: &str) -> std::result::Result<usize, String> {
+    super::count(text, 2..=1 << 30)
+}
+
+fn task() -> impl TypedValueParser<Value = Task> {
+    PossibleValuesParser::new(["localization", "aggregation"]).map(|name| match name.as_str() {
+        "localization" => Task::Localization,
+        _ => Task::Aggregation,
+    })
+}
+
+/// A method at a capacity, for both kinds of task.
+struct Setup {
+    /// The method's name in tables.
+    method: String,
+    /// As it was given; `full` for the full cache.
+    capacity: String,
+    localization: Compression,
+    aggregation: Compression,
+}
+
+impl Setup {
+    fn compression(&self, task: Task) -> &Compression {
+        match task {
+            Task::Localization => &self.localization,
+            Task::Aggregation => &self.aggregation,
+        }
+    }
+
+    /// What a layer may keep; absent for a method that keeps everything.
+    fn limit(&self) -> Option<String> {
+        let full = self.localization.kind == MethodKind::FullKv;
+        (!full).then(|| self.capacity.clone())
+    }
+}
+
+/// A sample, answered by one method.
+struct Question {
+    /// Index of the dataset's file.
+    file: usize,
+    sample: usize,
+    setup: usize,
+    /// Names the sample.
+    unit: String,
+    id: String,
+}
+
+impl Case for Question {
+    fn id(&self) -> String {
+        self.id.clone()
+    }
+
+    /// The methods on one sample share its prefill.
+    fn unit(&self) -> String {
+        self.unit.clone()
+    }
+}
+
+/// Everything that a run needs to know.
+struct Evaluation {
+    model: Model,
+    files: Vec<DataFile>,
+    prompts: Prompts,
+    setups: Vec<Setup>,
+    max_input_len: usize,
+    chat: bool,
+    task: Option<Task>,
+}
+
+impl LongBench {
+    pub(super) fn run(&self) -> Result<()> {
+        match &self.data {
+            Some(dir) => self.evaluate(dir),
+            None => self.score(),
+        }
+    }
+
+    fn evaluate(&self, dir: &Path) -> Result<()> {
+        let datasets = self.datasets(dir)?;
+        let prompts = Prompts::load(dir, &datasets)?;
+        let mut files = Vec::new();
+        let mut skipped = Skipped::default();
+        for &dataset in &datasets {
+            let file = DataFile::open(dir, dataset, self.longbench_e)?;
+            skipped.extend(file.skipped().clone());
+            files.push(file);
+        }
+        say_notes(&skipped.notes());
+        let model = match &self.model_dir {
+            Some(dir) => Model::load(dir)?,
+            None => Model::demo()?,
+        };
+        let setups = self.setups(&model, &datasets)?;
+        let evaluation = Evaluation {
+            max_input_len: self.max_input_len.unwrap_or(model.preset.max_input_len),
+            chat: !self.no_chat_template,
+            task: self.task,
+            model,
+            files,
+            prompts,
+            setups,
+        };
+        let plan = self.plan(&evaluation)?;
+        let settings = self.settings(&evaluation)?;
+        let mut work = |cases: &[&Question]| evaluation.answer(cases);
+        let run = self.run.execute(COMMAND, settings, &plan, &mut work)?;
+        if skipped.count > 0 {
+            say(skipped_note(skipped.count).trim());
+        }
+        if self.predict_only {
+            let done = run.done();
+            say(&format!(
+                "{}: {done} predictions; `windowkv longbench --score` scores them",
+                run.dir().display()
+            ));
+            return Ok(());
+        }
+        self.report_run(&evaluation, &plan, &run, &skipped)
+    }
+
+    /// The datasets that were asked for, or all that are there.
+    fn datasets(&self, dir: &Path) -> Result<Vec<Dataset>> {
+        if !self.datasets.is_empty() {
+            // In the order of the paper's tables, each once.
+            let datasets: BTreeSet<_> = self.datasets.iter().copied().collect();
+            return Ok(datasets.into_iter().collect());
+        }
+        let (datasets, others) = datasets_in(dir, self.longbench_e)?;
+        for name in others {
+            say(&format!(
+                "note: {}: no dataset of LongBench has this name; left out",
+                dir.join("data").join(name).display()
+            ));
+        }
+        Ok(datasets)
+    }
+
+    /// Every method at every capacity; one that keeps everything once.
+    fn setups(&self, model: &Model, datasets: &[Dataset]) -> Result<Vec<Setup>> {
+        let preset = &model.preset;
+        let num_layers = model.llama.config().num_layers;
+        let capacities = match self.capacities.as_slice() {
+            [] => vec![default_capacity(preset)],
+            given => given.to_vec(),
+        };
+        let tasks: Vec<Task> = [Task::Localization, Task::Aggregation]
+            .into_iter()
+            .filter(|&task| {
+                let mut of_datasets = datasets
+                    .iter()
+                    .map(|dataset| self.task.unwrap_or(dataset.task()));
+                of_datasets.any(|other| other == task)
+            })
+            .collect();
+        let mut setups = Vec::new();
+        let mut notes = Vec::new();
+        let is_full = |method: &&MethodSpec| method.kind == MethodKind::FullKv;
+        let full = self.methods.iter().filter(is_full);
+        let full = full.map(|&method| (method, Capacity::Share(1.0)));
+        let compressed = capacities.iter().flat_map(|&capacity| {
+            let methods = self.methods.iter().filter(|method| !is_full(method));
+            methods.map(move |&method| (method, capacity))
+        });
+        for (method, capacity) in full.chain(compressed) {
+            let resolve = |task| {
+                self.tuning
+                    .variant(method, capacity, task, preset, num_layers)
+            };
+            let (localization, local_notes) = resolve(Task::Localization)?;
+            let (aggregation, other_notes) = resolve(Task::Aggregation)?;
+            // What is of no use to one task may be of use to the other.
+            let of_task = |task| match task {
+                Task::Localization => &local_notes,
+                Task::Aggregation => &other_notes,
+            };
+            let all = local_notes.iter().chain(&other_notes);
+            for note in all.filter(|note| tasks.iter().all(|&task| of_task(task).contains(note))) {
+                if !notes.contains(note) {
+                    notes.push(note.clone());
+                }
+            }
+            let named = Variant::new(localization);
+            setups.push(Setup {
+                method: named.method,
+                capacity: named.capacity,
+                localization: named.compression,
+                aggregation,
+            });
+        }
+        say_notes(&notes);
+        Ok(setups)
+    }
+
+    fn plan(&self, evaluation: &Evaluation) -> Result<Plan<Question>> {
+        let most = self.samples.map_or(usize::MAX, |samples| samples as usize);
+        let mut questions = Vec::new();
+        for (index, file) in evaluation.files.iter().enumerate() {
+            for sample in 0..file.len().min(most) {
+                let unit = format!("{}/{}", file.dataset(), file.line(sample));
+                for (setup, of) in evaluation.setups.iter().enumerate() {
+                    let id = format!("{unit}/{}/{}", of.method, of.capacity);
+                    questions.push(Question {
+                        file: index,
+                        sample,
+                        setup,
+                        unit: unit.clone(),
+                        id,
+                    });
+                }
+            }
+        }
+        Ok(Plan::new(questions)?)
+    }
+
+    /// Everything that the predictions depend on, and no paths: parts of a run may be made on different machines.
+    fn settings(&self, evaluation: &Evaluation) -> Result<Value> {
+        let Evaluation { model, .. } = evaluation;
+        let config = model.llama.config();
+        let files: Map<String, Value> = evaluation
+            .files
+            .iter()
+            .map(|file| {
+                let about = json!({"sha256": file.hash(), "samples": file.len(), "skipped": file.skipped().count});
+                (file.dataset().to_string(), about)
+            })
+            .collect();
+        let methods: Vec<Value> = evaluation
+            .setups
+            .iter()
+            .map(|setup| {
+                json!({"method": setup.method, "capacity": setup.capacity, "localization": setup.localization,
+                       "aggregation": setup.aggregation})
+            })
+            .collect();
+        let [templates, lengths] = evaluation.prompts.hashes();
+        Ok(json!({
+            "model": Fingerprint::of(self.model_dir.as_deref())?,
+            "known_as": Published::of(config).map(|published| published.model),
+            "longbench_e": self.longbench_e, "samples": self.samples, "files": files,
+            "dataset2prompt_sha256": templates, "dataset2maxlen_sha256": lengths,
+            "chat_template": evaluation.chat && model.chat.is_some(), "max_input_len": evaluation.max_input_len,
+            "task": evaluation.task, "methods": methods,
+        }))
+    }
+
+    fn report_run(
+        &self,
+        evaluation: &Evaluation,
+        plan: &Plan<Question>,
+        run: &Run<Prediction>,
+        skipped: &Skipped,
+    ) -> Result<()> {
+        let mut scores = Scores::default();
+        let mut lines = String::new();
+        for (case, prediction) in run.records() {
+            let scored = prediction.scored();
+            scores.add(&scored);
+            push_line(
+                &mut lines,
+                json!({"case": case, "id": plan.id(case)}),
+                &scored,
+            );
+        }
+        let published = Published::of(evaluation.model.llama.config());
+        let tables = Table::of(&scores, self.longbench_e, published);
+        let mut notes = skipped_note(skipped.count);
+        let (done, all) = (run.done(), plan.len());
+        if done < all {
+            let shard = format!("Shard {}", run.manifest().shard);
+            notes += &part_note(&shard, done, all);
+        }
+        self.report(&tables, &notes, Some((run.dir(), &lines)))
+    }
+
+    fn score(&self) -> Result<()> {
+        let mut scores = Scores::default();
+        let mut skipped = Skipped::default();
+        let mut lines = String::new();
+        let mut extended = self.longbench_e;
+        let mut published = BTreeSet::new();
+        let mut unfinished = String::new();
+        // Lines of the data that runs have left out.
+        let mut before = 0;
+        for path in &self.score {
+            let manifest = if path.join(MANIFEST).is_file() {
+                Manifest::read(path)?
+            } else {
+                None
+            };
+            let of_run = |name: &str| manifest.as_ref().and_then(|run| run.settings.get(name));
+            extended |= of_run("longbench_e") == Some(&Value::Bool(true));
+            let known = of_run("known_as");
+            let files = of_run("files").and_then(Value::as_object).into_iter();
+            let counts = files.flat_map(Map::values).map(|file| &file["skipped"]);
+            before += counts.filter_map(Value::as_u64).sum::<u64>() as usize;
+            published.insert(known.and_then(Value::as_str).map(str::to_owned));
+            let mut used = 0;
+            for file in prediction_files(path)? {
+                let mut each = |line: usize, scored: &Scored| {
+                    used += 1;
+                    push_line(&mut lines, json!({"file": file, "line": line}), scored);
+                };
+                skipped.extend(score_file(&file, extended, &mut scores, &mut each)?);
+            }
+            if let Some(run) = manifest.filter(|run| used < run.cases) {
+                unfinished += &part_note(&path.display().to_string(), used, run.cases);
+            }
+        }
+        say_notes(&skipped.notes());
+        // The paper's figures stand beside predictions of their own model alone.
+        let published = match published.into_iter().collect::<Vec<_>>().as_slice() {
+            [Some(model)] => Published::named(model),
+            _ => None,
+        };
+        let tables = Table::of(&scores, extended, published);
+        let notes = skipped_note(skipped.count + before) + &unfinished;
+        self.report(
+            &tables,
+            &notes,
+            self.run.out().map(|dir| (dir, lines.as_str())),
+        )
+    }
+
+    /// Prints the tables, and writes them and the score of each case into a folder.
+    fn report(&self, tables: &[Table], notes: &str, folder: Option<(&Path, &str)>) -> Result<()> {
+        let text = markdown(tables) + notes;
+        let values = csv(tables);
+        if let Some((dir, scores)) = folder {
+            std::fs::create_dir_all(dir)
+                .map_err(|source| Error::io(dir, "create the folder", source))?;
+            write(&dir.join("table.md"), &text)?;
+            write(&dir.join("table.csv"), &values)?;
+            write(&dir.join("scores.jsonl"), scores)?;
+        }
+        print(if self.csv { &values } else { &text })
+    }
+}
+
+impl Evaluation {
+    /// Answers one sample by the methods of `cases`.
+    fn answer(&self, cases: &[&Question]) -> Result<Vec<Prediction>> {
+        let first = cases[0];
+        let file = &self.files[first.file];
+        let dataset = file.dataset();
+        let sample = file.sample(first.sample)?;
+        let text = self
+            .prompts
+            .template(dataset)
+            .fill(&sample.context, &sample.input);
+        let limits = Limits {
+            max_input_len: self.max_input_len,
+            max_new_tokens: self.prompts.max_new_tokens(dataset),
+        };
+        let chat = self.chat && dataset.takes_chat_form();
+        let prompt = Prompt::new(&self.model, &text, chat, limits)?;
+        let task = self.task.unwrap_or(dataset.task());
+        let setups: Vec<&Setup> = cases.iter().map(|case| &self.setups[case.setup]).collect();
+        let methods: Vec<Box<dyn Method<f32>>> = setups
+            .iter()
+            .map(|setup| setup.compression(task).method(prompt.ids.len()))
+            .collect();
+        let methods: Vec<&dyn Method<f32>> = methods.iter().map(|method| &**method).collect();
+        let seqlen = prompt.ids.len();
+        check_memory(&self.model, &methods, seqlen, limits.max_new_tokens)?;
+        let requests: Vec<Request<'_>> = methods
+            .iter()
+            .map(|&method| Request {
+                ids: &prompt.ids,
+                method,
+                max_new_tokens: limits.max_new_tokens,
+                sampling: Sampling::default(),
+                stop_strings: &[],
+                ignore_stop_tokens: false,
+            })
+            .collect();
+        let answers = generate_each(&self.model, &requests, &mut |_| ())?;
+        let predictions = setups
+            .iter()
+            .zip(answers)
+            .map(|(setup, answer)| Prediction {
+                dataset,
+                line: file.line(first.sample),
+                id: sample.id.clone(),
+                method: setup.method.clone(),
+                capacity: setup.limit(),
+                pred: answer.text,
+                answers: sample.answers.clone(),
+                all_classes: sample.all_classes.clone(),
+                length: sample.length,
+                prompt_tokens: seqlen,
+                prompt_tokens_cut: prompt.cut,
+                new_tokens: answer.ids.len(),
+                finish: answer.finish,
+                kept_share: answer.kv.kept_share(),
+                kv_bytes: answer.kv.bytes,
+            });
+        Ok(predictions.collect())
+    }
+}
+
+/// Says that a table is of a part of a run.
+fn part_note(part: &str, done: usize, all: usize) -> String {
+    format!(
+        "\n{part}: {done} of the run's {all} cases; --resume finishes a part, `windowkv merge` joins them.\n"
+    )
+}
+
+fn skipped_note(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => "\n1 line that could not be used was skipped.\n".to_owned(),
+        count => format!("\n{count} lines that could not be used were skipped.\n"),
+    }
+}
+
+/// Adds a line with a score, and with what `place` says of where it comes from.
+fn push_line(lines: &mut String, mut place: Value, scored: &Scored) {
+    let scored = serde_json::to_value(scored).expect("a score has text keys");
+    if let (Value::Object(line), Value::Object(scored)) = (&mut place, scored) {
+        line.extend(scored);
+    }
+    *lines += &format!("{place}\n");
+}
+
+/// Writes a file whole or not at all.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text)
+        .and_then(|()| std::fs::rename(&new, path))
+        .map_err(|source| Error::io(path, "write", source))
+}

@@ -1,0 +1,89 @@
+//! What came out of a case.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Grid, NeedleCase, Prompts};
+use crate::Result;
+use crate::evaluation::metrics::rouge1;
+use crate::runner::{Model, Request, Sampling, generate_each};
+
+/// A case with its answer. The same case gives the same record on every run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NeedleRecord {
+    /// What was asked.
+    #[serde(flatten)]
+    pub asked: NeedleCase,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens before the needle.
+    pub needle_start: usize,
+    /// What a right answer says.
+    pub reference: String,
+    /// The answer, greedily decoded.
+    pub answer: String,
+    /// Rouge-1 F1 of the answer with Porter stemming, from 0 to 1.
+    pub rouge1: f64,
+    /// Whether the answer has the reference's words, in order, and no others.
+    pub exact: bool,
+    /// Mean of kept prompt tokens over the layers, as a share of the prompt.
+    pub kept_share: f64,
+    /// Bytes of the prompt's compressed keys and values.
+    pub kv_bytes: u64,
+    /// Bytes of the whole prompt's.
+    pub full_bytes: u64,
+}
+
+/// Answers cases of one prompt, which is read once for all of them.
+///
+/// # Errors
+/// A prompt that cannot be made, a compression that does not fit it.
+pub fn answer(
+    model: &Model,
+    prompts: &Prompts,
+    grid: &Grid,
+    cases: &[&NeedleCase],
+) -> Result<Vec<NeedleRecord>> {
+    let Some(first) = cases.first() else {
+        return Ok(Vec::new());
+    };
+    let prompt = prompts.prompt(model, first.length, first.depth, first.prompt)?;
+    let methods: Vec<_> = cases
+        .iter()
+        .map(|case| {
+            grid.variants[case.variant]
+                .compression
+                .method(prompt.ids.len())
+        })
+        .collect();
+    let requests: Vec<_> = methods
+        .iter()
+        .map(|method| Request {
+            ids: &prompt.ids,
+            method: &**method,
+            max_new_tokens: prompt.max_new_tokens,
+            sampling: Sampling::default(),
+            stop_strings: prompt.stop_strings,
+            ignore_stop_tokens: false,
+        })
+        .collect();
+    let answers = generate_each(model, &requests, &mut |_| ())?;
+    let records = cases
+        .iter()
+        .zip(answers)
+        .map(|(case, answer)| NeedleRecord {
+            asked: (*case).clone(),
+            prompt_tokens: prompt.ids.len(),
+            needle_start: prompt.needle_start,
+            rouge1: rouge1::f1(&answer.text, &prompt.reference),
+            exact: answer
+                .text
+                .split_whitespace()
+                .eq(prompt.reference.split_whitespace()),
+            reference: prompt.reference.clone(),
+            kept_share: answer.kv.kept_share(),
+            kv_bytes: answer.kv.bytes,
+            full_bytes: answer.kv.full_bytes,
+            answer: answer.text.trim().to_owned(),
+        });
+    Ok(records.collect())
+}
