@@ -41,6 +41,8 @@ const DEFAULTS: Defaults = Defaults {
     windowkv compare --resume                         go on after an interruption\n  \
     windowkv longbench LongBench --datasets qasper,trec --capacities 256,512,1024 --out lb\n  \
     windowkv compare --longbench lb                   LongBench's scores instead of needles\n\n\
+    Defaults: the demo model gets length 1024, 5 prompts for each depth and capacities 6%,12%,25%,50%; others get\n\
+    length 4000, 1 prompt for each depth and capacities 256,512,1024,2048.\n\n\
     The folder gets manifest.json, records.jsonl, summary.md and .json, and the charts compare-exact and\n\
     compare-rouge1 (with --longbench: compare-longbench) as SVG and PNG.")]
 pub(super) struct Compare {

@@ -34,6 +34,8 @@ const DEFAULTS: Defaults = Defaults {
     --question 'What is the code of the vault?' --answer 4711 --template '{context}\\n{question}'\n  \
     windowkv niah --resume                            go on after an interruption\n  \
     windowkv niah --shard 2/8 --out part2             one of eight parts; then: windowkv merge whole part*\n\n\
+    Defaults: the demo model gets lengths 256,512,1024,2048, 5 prompts each and a capacity of 12%; others get\n\
+    lengths 1000 to 8000 as they fit, 1 prompt each and a capacity of 512 tokens.\n\n\
     The folder gets manifest.json, records.jsonl, summary.md and .json, and heat maps as SVG and PNG:\n\
     heatmap-<method>-<capacity> for each method, heatmaps for all of them.")]
 pub(super) struct Niah {
