@@ -6,9 +6,10 @@ use windowkv_ref::methods::{LayerInput, Method, Selection};
 use windowkv_ref::policy::ModelShape;
 use windowkv_ref::{attention, softmax_scale};
 
-use super::kv_cache::{KvCache, LayerCache};
+use super::kv_cache::KvCache;
 use super::linear::{Output, project, stream, stream_tensor};
 use super::memory::PREFILL_ROWS;
+use super::visit::{Compress, LayerVisitor};
 use crate::config::ModelConfig;
 use crate::weights::{LayerWeights, Weights};
 use crate::{Error, Result};
@@ -82,34 +83,44 @@ impl Llama {
         new_tokens: usize,
         progress: &mut dyn FnMut(f64),
     ) -> Result<Prefilled> {
-        if ids.is_empty() {
-            return Err(Error::EmptyPrompt);
-        }
+        self.check_prompt(ids, new_tokens)?;
+        let selector = method.start(self.shape(), ids.len())?;
+        let mut compress = Compress::new(selector, ids.len(), new_tokens);
+        let logits = self.visit_layers(ids, &mut compress, progress)?;
+        let (cache, selections) = compress.finish();
+        Ok(Prefilled {
+            logits,
+            cache,
+            selections,
+        })
+    }
+
+    /// Runs the prompt over its full length, shows each layer's queries, keys and values to `visitor`, and keeps
+    /// none of them itself. Returns the logits of the prompt's last token, `[vocab_size]`.
+    ///
+    /// `progress` is told the share of the work that is done, between 0 and 1.
+    ///
+    /// # Errors
+    /// An empty prompt, one that does not fit the model's context, ids over the vocabulary, weights that changed,
+    /// and what the visitor refuses.
+    pub fn visit_layers(
+        &self,
+        ids: &[u32],
+        visitor: &mut dyn LayerVisitor,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<f32>> {
+        self.check_prompt(ids, 0)?;
         let seqlen = ids.len();
-        let limit = self.config.max_position_embeddings;
-        if seqlen.saturating_add(new_tokens) > limit {
-            return Err(Error::ContextTooSmall {
-                prompt_tokens: seqlen,
-                max_new_tokens: new_tokens,
-                limit,
-            });
-        }
-        let mut selector = method.start(self.shape(), seqlen)?;
         let mut x = self.embed(ids)?;
         let positions: Vec<usize> = (0..seqlen).collect();
         let mut tensors = LayerTensors::new(&self.config, seqlen);
         let mut scratch = Scratch::new(&self.config, &positions, &self.rope);
-        let mut cache = KvCache {
-            layers: Vec::new(),
-            position: seqlen,
-        };
-        let mut selections = Vec::new();
         let num_layers = self.config.num_layers;
         for (layer, weights) in self.weights.layers.iter().enumerate() {
             let mut report = |part: f64| progress((layer as f64 + part) / num_layers as f64);
             // Nothing reads the last layer's output but the logits of the last token, so there only
-            // the rows that the method looks at are computed.
-            let observed = selector.query_rows(layer);
+            // the rows that the visitor looks at are computed.
+            let observed = visitor.query_rows(layer);
             let rows = if layer + 1 == num_layers {
                 observed.max(1)
             } else {
@@ -132,13 +143,7 @@ impl Llama {
                 lse: tensors.lse.slice(s![.., first..rows]),
                 softmax_scale: scale,
             };
-            let selection = selector.select(layer, &input)?;
-            cache
-                .layers
-                .push(LayerCache::gather(k, v, &selection.kept, new_tokens));
-            let windows = selection.windows.as_ref().map(|choice| &choice.windows);
-            tracing::debug!(layer, kept = selection.kept.len(seqlen), ?windows, "kept");
-            selections.push(selection);
+            visitor.visit(layer, &input, v)?;
             report(0.5);
             let read = if layer + 1 == num_layers { 1 } else { seqlen };
             let attended = tensors.attended.slice(s![rows - read..rows, ..]);
@@ -149,11 +154,23 @@ impl Llama {
         }
         let logits = self.logits(x.slice(s![seqlen - 1.., ..]))?;
         self.weights.check()?;
-        Ok(Prefilled {
-            logits: logits.into_raw_vec_and_offset().0,
-            cache,
-            selections,
-        })
+        Ok(logits.into_raw_vec_and_offset().0)
+    }
+
+    /// Whether the prompt is one, and fits the context with `new_tokens` more.
+    fn check_prompt(&self, ids: &[u32], new_tokens: usize) -> Result<()> {
+        let limit = self.config.max_position_embeddings;
+        if ids.is_empty() {
+            Err(Error::EmptyPrompt)
+        } else if ids.len().saturating_add(new_tokens) > limit {
+            Err(Error::ContextTooSmall {
+                prompt_tokens: ids.len(),
+                max_new_tokens: new_tokens,
+                limit,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// Runs one token of each sequence; its key and value are appended to the sequence's cache.
