@@ -6,6 +6,7 @@ mod demo;
 mod generate;
 mod info;
 mod output;
+mod prompt;
 mod terminal;
 
 use std::ops::RangeInclusive;
