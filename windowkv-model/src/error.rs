@@ -288,6 +288,23 @@ pub enum Error {
         /// Bytes that the system has free.
         available: u64,
     },
+    /// The page of an inspection would be larger than a browser opens.
+    #[error(
+        "the page would have about {needed} bytes, over the limit of {limit}: show fewer --methods, or lower \
+         --max-input-len"
+    )]
+    PageTooLarge {
+        /// Bytes that are predicted.
+        needed: u64,
+        /// The greatest number that is written.
+        limit: u64,
+    },
+    /// A file stands where a page should be written, and is not one.
+    #[error("{} exists and is no page of `windowkv inspect`; name another file with --output", path.display())]
+    NotOurPage {
+        /// The file.
+        path: PathBuf,
+    },
     /// A limit on the prompt that leaves nothing, or that the model has no room for.
     #[error(
         "max-input-len is {len}; it must be from 2 to {room}, which with the new tokens fills the model's \

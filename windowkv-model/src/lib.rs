@@ -26,6 +26,7 @@ pub mod error;
 mod fields;
 pub mod files;
 pub mod generation_config;
+pub mod inspect;
 pub mod runner;
 pub mod settings;
 #[doc(hidden)]

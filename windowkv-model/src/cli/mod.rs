@@ -5,6 +5,7 @@ mod compression;
 mod demo;
 mod generate;
 mod info;
+mod inspect;
 mod output;
 mod prompt;
 mod terminal;
@@ -25,7 +26,8 @@ use crate::{Error, Result};
     after_help = "Examples:\n  \
         windowkv demo                                   a long prompt, full cache and WindowKV side by side\n  \
         windowkv generate --prompt-file book.txt --model-dir Llama-3.2-1B-Instruct\n  \
-        windowkv info Llama-3.2-1B-Instruct             budgets and memory of a model\n\n\
+        windowkv info Llama-3.2-1B-Instruct             budgets and memory of a model\n  \
+        windowkv inspect prompt.txt                     a page that shows what is kept of it\n\n\
         Exit codes: 0, 1 for a failure, 2 for a wrong command line."
 )]
 struct Cli {
@@ -45,6 +47,8 @@ enum Command {
     Generate(Box<generate::Generate>),
     /// Say what a model is, what its layers may keep, and how much memory a prompt takes
     Info(Box<info::Info>),
+    /// Write a page that shows what each method keeps of a prompt
+    Inspect(Box<inspect::Inspect>),
     /// Try the embedded demo model: no download, no GPU
     Demo(Box<demo::Demo>),
     /// Print the completion script of a shell
@@ -94,6 +98,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Generate(generate) => generate.run(),
         Command::Info(info) => info.run(),
+        Command::Inspect(inspect) => inspect.run(),
         Command::Demo(demo) => demo.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
