@@ -67,6 +67,7 @@ function renderMeans(view, compared) {
 function drawHeat(view, compared, cell) {
   if (compared === undefined) return;
   const layers = compared.matrix.length;
+  heatCanvas.style.maxWidth = `${Math.min(416, 160 + 48 * layers)}px`;
   const size = Math.max(120, heatCanvas.clientWidth);
   const { context } = prepare(heatCanvas, size);
   const { left, top } = heatLayout;
@@ -113,7 +114,7 @@ function rampColour(value) {
 }
 
 function renderTable(view) {
-  const head = ["", "kept tokens", "of the prompt", "alike inside groups", "across"];
+  const head = ["", "tokens kept", "of the prompt", "alike inside groups", "across groups"];
   const rows = data.methods.map((method) => {
     const kept = method.layers.reduce((sum, layer) => sum + layer.kept_tokens, 0) / method.layers.length;
     const alike = method.similarity[0];

@@ -3,7 +3,7 @@
 const mapCanvas = document.getElementById("map");
 const curveCanvas = document.getElementById("curve");
 // Room for labels, in CSS pixels; the same for both, so that positions stand above each other.
-const MARGIN = { left: 46, right: 8, axis: 20 };
+const MARGIN = { left: 54, right: 8, axis: 20 };
 
 const colours = {};
 
@@ -43,7 +43,9 @@ function mapRows(view) {
   return method.layers.map((_, layer) => ({ layer, layers: 1 }));
 }
 
-const mapImages = new Map();
+// Shares by row, for the columns of the present width.
+let mapImages = new Map();
+let mapColumns = 0;
 
 function drawMap(view, cursor) {
   const rows = mapRows(view);
@@ -87,7 +89,11 @@ function drawMap(view, cursor) {
 
 // The share of each column's tokens that a layer keeps.
 function rowShares(method, layer, own, columns) {
-  const key = `${method.method}/${layer}/${own}/${columns}`;
+  if (columns !== mapColumns) {
+    mapColumns = columns;
+    mapImages = new Map();
+  }
+  const key = `${method.method}/${layer}/${own}`;
   if (!mapImages.has(key)) {
     const view = new View(method, layer, own);
     const sums = new Float64Array(columns);
@@ -221,6 +227,6 @@ function drawScale(context, plot, scale) {
     context.fillStyle = colours.line;
     context.fillRect(MARGIN.left, y, plot, 1);
     context.fillStyle = colours.muted;
-    context.fillText(value >= 0.001 || value === 0 ? String(Number(value.toPrecision(2))) : value.toExponential(0), MARGIN.left - 6, y);
+    context.fillText(value >= 0.0001 || value === 0 ? String(Number(value.toPrecision(2))) : value.toExponential(0), MARGIN.left - 6, y);
   }
 }
