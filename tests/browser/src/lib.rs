@@ -144,13 +144,15 @@ impl Browser {
         self.mouse(x, y, false).await;
     }
 
-    /// A point of the element's first line box in the window, in pixels.
+    /// A point of the element's first line box in the window, in pixels; it is scrolled to unless it can be seen.
     async fn place(&self, selector: &str, right: f64, down: f64) -> (i64, i64) {
         let script = format!(
             "(() => {{ const at = document.querySelector({}); \
-             at.scrollIntoView({{block: 'center', behavior: 'instant'}}); \
-             const box = at.getClientRects()[0]; \
-             return [box.left + {right} * box.width, box.top + {down} * box.height]; }})()",
+             const point = () => {{ const box = at.getClientRects()[0]; \
+             return [box.left + {right} * box.width, box.top + {down} * box.height]; }}; \
+             const seen = document.elementFromPoint(...point()); \
+             if (!seen || !at.contains(seen)) at.scrollIntoView({{block: 'center', behavior: 'instant'}}); \
+             return point(); }})()",
             json!(selector)
         );
         let place = self.eval(&script).await;

@@ -13,6 +13,9 @@ use windowkv_model::weights::DType;
 use windowkv_ref::methods::{MethodKind, TokenConfig};
 use windowkv_ref::policy::WindowKvConfig;
 
+/// A name of a prompt that would do harm in HTML.
+pub const SOURCE: &str = "a </title> of <b>tests</b>";
+
 /// A written page.
 #[derive(Debug)]
 pub struct Page {
@@ -28,8 +31,9 @@ impl Page {
     ///
     /// # Panics
     /// When the model does not take the text.
-    pub fn new(
+    fn new(
         model: &Model,
+        source: &str,
         text: &str,
         share: f64,
         shared_layers: usize,
@@ -38,7 +42,7 @@ impl Page {
         let pieces = model.tokenizer.pieces(text, true).expect("tokens");
         let ids: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
         let prompt = Prompt {
-            source: "a </title> of <b>tests</b>".to_owned(),
+            source: source.to_owned(),
             added: (0..pieces.len()).filter(|&at| pieces[at].added).collect(),
             marked: fact.map(|span| (span, "the asked fact".to_owned())),
             cut: None,
@@ -84,7 +88,14 @@ impl Page {
         let prompt = demo::prompts::prompt(&settings, seed, 0).expect("a prompt");
         let model = Model::demo().expect("the demo model");
         let fact = Span(prompt.fact_start, prompt.fact_start + 10);
-        Self::new(&model, &prompt.text, 0.12, 2, Some(fact))
+        Self::new(
+            &model,
+            "a prompt of the demo",
+            &prompt.text,
+            0.12,
+            2,
+            Some(fact),
+        )
     }
 
     /// A random model of `layers` layers whose tokens are bytes, on any text, of which a share may stay.
@@ -103,7 +114,7 @@ impl Page {
         let tokenizer = byte_tokenizer(&["<|begin|>", "<|end|>"]).to_string();
         std::fs::write(dir.path().join("tokenizer.json"), tokenizer).expect("a file");
         let model = Model::load(dir.path()).expect("a model");
-        Self::new(&model, text, share, shared_layers, None)
+        Self::new(&model, SOURCE, text, share, shared_layers, None)
     }
 
     /// Index of a method.

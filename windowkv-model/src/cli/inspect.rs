@@ -103,8 +103,6 @@ impl Inspect {
         inspection.notes = notes;
         if let Some(name) = self.model_dir.as_deref().and_then(Path::file_name) {
             inspection.model.name = name.to_string_lossy().into_owned();
-        } else if self.model_dir.is_none() {
-            "the demo model".clone_into(&mut inspection.model.name);
         }
         if self.json {
             let json =

@@ -37,11 +37,14 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// Describes a model that has no name yet.
+    /// Describes a model; its folder's name is not known here.
     pub(super) fn new(model: &Model) -> Self {
         let shape = model.llama.shape();
         Self {
-            name: model.preset.name.to_owned(),
+            name: match model.preset.name {
+                crate::demo::NAME => "the demo model".to_owned(),
+                preset => format!("a model of the {preset} family"),
+            },
             num_layers: shape.num_layers,
             num_heads_q: shape.num_heads_q,
             num_heads_kv: shape.num_heads_kv,
