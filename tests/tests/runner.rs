@@ -5,12 +5,12 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use windowkv_model::Error;
 use windowkv_model::runner::{
-    Finish, Generation, KvCache, Request, Sampling, generate, generate_batch,
+    Finish, Generation, KvCache, Request, Sampling, generate, generate_batch, generate_each,
 };
 use windowkv_model::weights::DType;
 use windowkv_ref::methods::{
-    FullKv, Granularity, H2o, Kept, Method, MethodKind, Pooling, PyramidKv, SnapKv, StreamingLlm,
-    TokenConfig, WindowKv,
+    FullKv, Granularity, H2o, Kept, Method, MethodKind, Pooling, PyramidKv, Selection, SnapKv,
+    StreamingLlm, TokenConfig, WindowKv,
 };
 use windowkv_ref::policy::{BudgetRule, Strategy as Scoring, WindowKvConfig};
 use windowkv_tests::model::{Reference, TinyModel, biased_config, llama_config, qwen2_config};
@@ -199,6 +199,35 @@ proptest! {
     }
 
     #[test]
+    fn methods_that_share_a_prefill_get_the_bits_of_their_own(
+        model in any_model(), prompt in any_prompt(300), capacities in prop::array::uniform6(1usize..60),
+    ) {
+        let prompts: Vec<Prompt> = MethodKind::ALL
+            .into_iter()
+            .zip(capacities)
+            .map(|(kind, capacity)| Prompt { kind, capacity, ..prompt.clone() })
+            .collect();
+        let methods: Vec<_> = prompts.iter().map(Prompt::method).collect();
+        let methods: Vec<_> = methods.iter().map(|method| &**method).collect();
+        let llama = &model.model.llama;
+        let together = llama.prefill_each(&prompt.ids, &methods, 2, &mut |_| ()).unwrap();
+        for (method, shared) in methods.iter().zip(&together) {
+            let alone = llama.prefill(&prompt.ids, *method, 2, &mut |_| ()).unwrap();
+            let name = method.kind().name();
+            prop_assert!(bits(&shared.logits) == bits(&alone.logits), "{name}: logits");
+            for (layer, (shared, alone)) in shared.selections.iter().zip(&alone.selections).enumerate() {
+                prop_assert_eq!(&shared.kept, &alone.kept, "{}, layer {}", name, layer);
+                let scores = |selection: &Selection<f32>| selection.scores.as_ref().map(|scores| bits(scores));
+                prop_assert!(scores(shared) == scores(alone), "{name}, layer {layer}: scores");
+            }
+            for (layer, (shared, alone)) in shared.cache.layers.iter().zip(&alone.cache.layers).enumerate() {
+                prop_assert!(bits(shared.k()) == bits(alone.k()), "{name}, layer {layer}: keys");
+                prop_assert!(bits(shared.v()) == bits(alone.v()), "{name}, layer {layer}: values");
+            }
+        }
+    }
+
+    #[test]
     fn answers_do_not_depend_on_the_batch_or_on_earlier_requests(
         model in any_model(),
         prompts in prop::collection::vec((any_prompt(60), 0usize..9, prop::option::of(any::<u64>())), 1..5),
@@ -232,6 +261,13 @@ proptest! {
             assert_same(&alone, &together[index]);
             prop_assert_eq!(&shown[index], &alone.text, "the pieces are the text");
             check_answer(request, &alone);
+        }
+        // The same prompt for all of them.
+        let ids = requests[0].ids;
+        let requests: Vec<_> = requests.into_iter().map(|request| Request { ids, ..request }).collect();
+        let each = generate_each(&model.model, &requests, &mut |_| ()).unwrap();
+        for (request, shared) in requests.iter().zip(&each) {
+            assert_same(&generate(&model.model, request, &mut |_| (), &mut |_| ()).unwrap(), shared);
         }
     }
 }

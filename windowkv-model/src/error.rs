@@ -332,6 +332,12 @@ pub enum Error {
     /// The demo's prompt generator refuses the settings.
     #[error(transparent)]
     Demo(#[from] crate::demo::prompts::DemoError),
+    /// The folder of an evaluation run cannot be used.
+    #[error(transparent)]
+    Run(#[from] crate::evaluation::run::RunError),
+    /// A line of a text file cannot be used.
+    #[error(transparent)]
+    Line(#[from] crate::evaluation::lines::LineError),
     /// Standard output or standard input failed.
     #[error("cannot {action}: {source}")]
     Stream {

@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod error;
+pub mod evaluation;
 mod fields;
 pub mod files;
 pub mod generation_config;

@@ -1,6 +1,6 @@
 //! `windowkv generate`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -8,7 +8,7 @@ use windowkv_ref::methods::Method;
 
 use super::compression::{CompressionArgs, say_notes};
 use super::terminal::{print, progress, say};
-use super::{output, prompt};
+use super::{input, output, prompt};
 use crate::runner::{
     MemoryPlan, Model, Request, Sampling, available_memory, generate, peak_memory,
 };
@@ -97,10 +97,10 @@ pub(super) struct Generate {
 
 impl Generate {
     pub(super) fn run(&self) -> Result<()> {
-        let prompt = match &self.prompt {
-            Some(prompt) => prompt::not_empty(prompt.clone())?,
-            None => prompt::read(self.prompt_file.as_deref().unwrap_or(Path::new("-")))?,
-        };
+        let prompt = prompt::read(self.prompt.as_deref(), self.prompt_file.as_deref())?;
+        if prompt.trim().is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
         let model = match &self.model_dir {
             Some(dir) => Model::load(dir)?,
             None => Model::demo()?,
@@ -111,11 +111,11 @@ impl Generate {
 
         let system = self.system.as_deref();
         let (text, add_special_tokens) =
-            prompt::form(&model, &prompt, system, self.no_chat_template)?;
+            input::form(&model, &prompt, system, self.no_chat_template)?;
         let ids = model.tokenizer.encode(&text, add_special_tokens)?;
         let given = ids.len();
         let model_type = self.compression.model_type;
-        let limit = prompt::limit(
+        let limit = input::limit(
             &model,
             given,
             self.max_new_tokens,
@@ -123,9 +123,9 @@ impl Generate {
             model_type,
         )?;
         let (ids, cut) = cut_middle(ids, limit);
-        notes.extend(prompt::cut_note(given, limit, cut));
+        notes.extend(input::cut_note(given, limit, cut));
         if self.model_dir.is_none() {
-            notes.extend(prompt::demo_notes(&model, &ids));
+            notes.extend(input::demo_notes(&model, &ids));
         }
         say_notes(&notes);
 

@@ -9,8 +9,8 @@ use windowkv_ref::methods::FullKv;
 
 use super::compression::{CompressionArgs, MethodName, say_notes};
 use super::output::{bytes, grouped};
-use super::prompt;
 use super::terminal::{print, progress};
+use super::{input, prompt};
 use crate::demo::ADVERTISED_TOKENS;
 use crate::demo::accuracy::HELD_OUT_SEED;
 use crate::demo::prompts::{DemoPrompt, PromptSettings};
@@ -136,9 +136,13 @@ impl Inspect {
             Some(name) if path.as_os_str() != "-" => name.to_string_lossy().into_owned(),
             _ => "standard input".to_owned(),
         };
+        let text = prompt::read(None, Some(path))?;
+        if text.trim().is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
         Ok(Text {
             source,
-            text: prompt::read(path)?,
+            text,
             marked: None,
         })
     }
@@ -152,11 +156,11 @@ impl Inspect {
     ) -> Result<(Prompt, Vec<u32>)> {
         let system = self.system.as_deref();
         let (formed, add_special_tokens) =
-            prompt::form(model, &text.text, system, self.no_chat_template)?;
+            input::form(model, &text.text, system, self.no_chat_template)?;
         let pieces = model.tokenizer.pieces(&formed, add_special_tokens)?;
         let given = pieces.len();
         let model_type = self.compression.model_type;
-        let limit = prompt::limit(model, given, 0, self.max_input_len, model_type)?;
+        let limit = input::limit(model, given, 0, self.max_input_len, model_type)?;
         let (pieces, cut) = cut_middle(pieces, limit);
         let before = pieces.len() / 2;
         // A mark moves with the chat form around the text; in a prompt that was cut it may be gone.
@@ -166,9 +170,9 @@ impl Inspect {
             Some((span, name))
         });
         let ids: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
-        notes.extend(prompt::cut_note(given, limit, cut));
+        notes.extend(input::cut_note(given, limit, cut));
         if self.model_dir.is_none() {
-            notes.extend(prompt::demo_notes(model, &ids));
+            notes.extend(input::demo_notes(model, &ids));
         }
         let added = (0..pieces.len()).filter(|&index| pieces[index].added);
         let prompt = Prompt {

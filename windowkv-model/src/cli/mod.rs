@@ -5,9 +5,11 @@ mod compression;
 mod demo;
 mod generate;
 mod info;
+mod input;
 mod inspect;
 mod output;
 mod prompt;
+mod run;
 mod terminal;
 
 use std::ops::RangeInclusive;

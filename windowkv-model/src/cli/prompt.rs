@@ -1,142 +1,49 @@
-//! From what a user gives to the tokens of a prompt.
+//! Prompts from the command line, files and standard input.
 
 use std::io::Read;
 use std::path::Path;
 
-use windowkv_ref::policy::ModelPreset;
-
-use super::compression::ModelType;
-use super::terminal::say;
-use crate::chat::Message;
-use crate::runner::Model;
+use super::terminal;
 use crate::{Error, Result};
 
 /// Longest prompt that is read, in bytes: some million tokens, beyond what this runner can work through, so
 /// that a wrong file cannot fill the memory (a tokenizer takes some fifty times the text).
-const MAX_BYTES: u64 = 1 << 24;
+const MAX_PROMPT_BYTES: u64 = 1 << 24;
 
-/// The text of a file; `-` is standard input.
-pub(super) fn read(path: &Path) -> Result<String> {
-    let text = if path.as_os_str() == "-" {
-        let origin = Path::new("standard input");
-        let bytes = read_stdin(origin)?;
-        crate::files::utf8(&bytes, origin)?.to_owned()
-    } else {
-        let bytes = crate::files::read_bounded(path, MAX_BYTES)?;
-        crate::files::utf8(&bytes, path)?.to_owned()
-    };
-    not_empty(text)
-}
-
-/// The prompt itself, if there is more to it than white space.
-pub(super) fn not_empty(prompt: String) -> Result<String> {
-    if prompt.trim().is_empty() {
-        Err(Error::EmptyPrompt)
-    } else {
-        Ok(prompt)
+/// The prompt that was given as text, as a file (- is standard input), or on standard input.
+pub(super) fn read(text: Option<&str>, file: Option<&Path>) -> Result<String> {
+    if let Some(text) = text {
+        return Ok(text.to_owned());
     }
-}
-
-fn read_stdin(origin: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let stdin = std::io::stdin();
-    if std::io::IsTerminal::is_terminal(&stdin) {
-        say("type the prompt, then Ctrl-D");
-    }
-    stdin
-        .lock()
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| Error::Stream {
-            action: "read standard input",
-            source,
-        })?;
-    let len = bytes.len() as u64;
-    if len > MAX_BYTES {
-        return Err(Error::FileTooLarge {
-            path: origin.to_owned(),
-            len,
-            limit: MAX_BYTES,
-        });
-    }
-    Ok(bytes)
-}
-
-/// The prompt in the form that the model is asked in, and whether the tokenizer adds its special tokens.
-pub(super) fn form(
-    model: &Model,
-    prompt: &str,
-    system: Option<&str>,
-    no_chat_template: bool,
-) -> Result<(String, bool)> {
-    match (&model.chat, system) {
-        (Some(chat), _) if !no_chat_template => {
-            let system = system.map(|text| Message::new("system", text)).into_iter();
-            let messages: Vec<_> = system.chain([Message::new("user", prompt)]).collect();
-            Ok((chat.render(&messages, true)?, false))
+    match file {
+        Some(path) if path.as_os_str() != "-" => {
+            let bytes = crate::files::read_bounded(path, MAX_PROMPT_BYTES)?;
+            Ok(crate::files::utf8(&bytes, path)?.to_owned())
         }
-        (_, Some(system)) => Err(Error::Setting {
-            name: "system",
-            value: format!("{system:?}"),
-            expected: "left out: the model has no chat template; put the text into the prompt",
-        }),
-        (_, None) => Ok((prompt.to_owned(), true)),
+        _ => {
+            let mut bytes = Vec::new();
+            let stdin = std::io::stdin();
+            if std::io::IsTerminal::is_terminal(&stdin) {
+                terminal::say("type the prompt, then Ctrl-D");
+            }
+            stdin
+                .lock()
+                .take(MAX_PROMPT_BYTES + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|source| Error::Stream {
+                    action: "read standard input",
+                    source,
+                })?;
+            let path = Path::new("standard input");
+            let len = bytes.len() as u64;
+            if len > MAX_PROMPT_BYTES {
+                return Err(Error::FileTooLarge {
+                    path: path.to_owned(),
+                    len,
+                    limit: MAX_PROMPT_BYTES,
+                });
+            }
+            Ok(crate::files::utf8(&bytes, path)?.to_owned())
+        }
     }
-}
-
-/// The longest prompt that is not cut, beside `new_tokens` more; `given` is the length of this one, `asked` the
-/// user's limit.
-pub(super) fn limit(
-    model: &Model,
-    given: usize,
-    new_tokens: usize,
-    asked: Option<usize>,
-    model_type: Option<ModelType>,
-) -> Result<usize> {
-    let limit = model.llama.config().max_position_embeddings;
-    let room = limit.saturating_sub(new_tokens);
-    // Cut in the middle, a prompt has at least its first and its last token.
-    if room < given.min(2) {
-        return Err(Error::ContextTooSmall {
-            prompt_tokens: given,
-            max_new_tokens: new_tokens,
-            limit,
-        });
-    }
-    let released = model_type.map(|_| ModelPreset::LLAMA3.max_input_len);
-    match asked {
-        Some(len) if len < 2 || len > room => Err(Error::InputLimit { len, room, limit }),
-        Some(len) => Ok(len),
-        None => Ok(released.map_or(room, |released| released.min(room))),
-    }
-}
-
-/// What the user should know about how the prompt was cut.
-pub(super) fn cut_note(given: usize, limit: usize, cut: usize) -> Option<String> {
-    (cut > 0).then(|| {
-        format!("the prompt has {given} tokens, over the limit of {limit}: {cut} were cut from its middle")
-    })
-}
-
-/// What the user should know about the demo model and this prompt.
-pub(super) fn demo_notes(model: &Model, ids: &[u32]) -> Vec<String> {
-    let unknown = ids
-        .iter()
-        .filter(|&&id| id == crate::demo::vocabulary::UNKNOWN_ID)
-        .count();
-    let mut notes = Vec::new();
-    if unknown > 0 {
-        notes.push(format!(
-            "the demo model knows {} words; {unknown} of the prompt's are not among them \
-             (`windowkv demo prompt` prints a prompt that it understands)",
-            model.llama.config().vocab_size
-        ));
-    }
-    let (read, reliable) = (ids.len(), crate::demo::ADVERTISED_TOKENS);
-    if read > reliable {
-        notes.push(format!(
-            "the demo model answers reliably up to {reliable} tokens; this prompt has {read}"
-        ));
-    }
-    notes
 }

@@ -1,7 +1,7 @@
 //! What each method keeps of a prompt, to be looked at: one prefill, shown to every method.
 //!
 //! Prefill attends over the full prompt whatever is kept afterwards, so all methods choose from the same queries and
-//! keys as in runs of their own: [`inspect`] makes the choices with the methods' own selectors and keeps no cache.
+//! keys, to the bit, as in runs of their own: [`inspect`] makes the choices with the methods' own selectors and keeps no cache.
 //! For WindowKV every layer is scored besides, to compare what the layers of a group would have chosen alone (the
 //! paper's figure 2).
 //!
@@ -26,7 +26,7 @@ pub use report::{
 };
 
 use crate::Result;
-use crate::runner::Model;
+use crate::runner::{LayerVisitor, Model};
 use crate::settings::Compression;
 use observe::{Choices, Observer};
 
@@ -45,21 +45,32 @@ pub fn inspect(
 ) -> Result<Inspection> {
     let seqlen = ids.len();
     let shape = model.llama.shape();
-    let mut observer = Observer::new(shape, seqlen);
+    let mut observers = Vec::new();
     for compression in compressions {
-        observer.add(&*compression.method(seqlen))?;
+        observers.push(Observer::new(&*compression.method(seqlen), shape, seqlen)?);
         if compression.kind == MethodKind::WindowKv {
             let config = compression.window_config(seqlen);
             let equal = WindowKvConfig {
                 budget_rule: BudgetRule::Uniform,
                 ..config.clone()
             };
-            observer.add(&WindowKv::every_layer(config))?;
-            observer.add(&WindowKv::every_layer(equal))?;
+            for config in [config, equal] {
+                observers.push(Observer::new(
+                    &WindowKv::every_layer(config),
+                    shape,
+                    seqlen,
+                )?);
+            }
         }
     }
-    model.llama.visit_layers(ids, &mut observer, progress)?;
-    let mut choices = observer.finish().into_iter();
+    let mut visitors: Vec<&mut dyn LayerVisitor> = Vec::new();
+    visitors.extend(
+        observers
+            .iter_mut()
+            .map(|observer| observer as &mut dyn LayerVisitor),
+    );
+    model.llama.visit_layers(ids, &mut visitors, progress)?;
+    let mut choices = observers.into_iter().map(Observer::finish);
     let methods = compressions.iter().map(|compression| {
         let mut next = || choices.next().expect("one for each method that was added");
         match compression.kind {
@@ -233,6 +244,10 @@ mod tests {
             for (layer, selection) in view.layers.iter().zip(&prefilled.selections) {
                 assert_eq!(layer.kept_tokens, selection.kept.len(ids.len()));
                 let kept: Vec<Vec<usize>> = layer.kept.iter().map(|spans| indices(spans)).collect();
+                if let Some(of_heads) = &selection.scores {
+                    let mean = of_heads.mean_axis(ndarray::Axis(0)).unwrap();
+                    assert_eq!(layer.scores, Some(mean.to_vec()), "to the bit");
+                }
                 match &selection.windows {
                     Some(choice) => assert_eq!(kept, std::slice::from_ref(&choice.windows)),
                     None => {
@@ -241,10 +256,6 @@ mod tests {
                             assert_eq!(*kept, positions.collect::<Vec<_>>());
                         }
                     }
-                }
-                if let (Some(of_windows), true) = (&selection.scores, selection.windows.is_some()) {
-                    let scores = layer.scores.as_deref().unwrap();
-                    assert_eq!(of_windows.as_slice().unwrap(), scores, "a leader's own");
                 }
             }
             let request = Request {

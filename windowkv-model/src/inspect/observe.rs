@@ -1,4 +1,4 @@
-//! Shows the layers of one prefill to several methods and notes what each would keep.
+//! Notes what a method would keep of the layers of a prefill.
 
 use ndarray::{ArrayView3, Axis};
 use windowkv_ref::methods::{LayerInput, Method, Selection, Selector};
@@ -57,50 +57,35 @@ impl Choice {
     }
 }
 
-/// The visitor: one selector a method.
+/// Asks one method what each layer keeps, and keeps nothing but the answer.
 pub(super) struct Observer {
-    model: ModelShape,
+    selector: Box<dyn Selector<f32>>,
     seqlen: usize,
-    selectors: Vec<(Box<dyn Selector<f32>>, Choices)>,
+    choices: Choices,
 }
 
 impl Observer {
     /// For one prompt of `seqlen` tokens.
-    pub(super) fn new(model: ModelShape, seqlen: usize) -> Self {
-        Self {
-            model,
-            seqlen,
-            selectors: Vec::new(),
-        }
-    }
-
-    /// Adds a method.
     ///
     /// # Errors
-    /// When it does not fit the model or the prompt.
-    pub(super) fn add(&mut self, method: &dyn Method<f32>) -> Result<()> {
-        let selector = method.start(self.model, self.seqlen)?;
-        self.selectors
-            .push((selector, Choices { layers: Vec::new() }));
-        Ok(())
+    /// When the method does not fit the model or the prompt.
+    pub(super) fn new(method: &dyn Method<f32>, model: ModelShape, seqlen: usize) -> Result<Self> {
+        Ok(Self {
+            selector: method.start(model, seqlen)?,
+            seqlen,
+            choices: Choices { layers: Vec::new() },
+        })
     }
 
-    /// What the methods chose, in the order in which they were added.
-    pub(super) fn finish(self) -> Vec<Choices> {
-        self.selectors
-            .into_iter()
-            .map(|(_, choices)| choices)
-            .collect()
+    /// What the method chose.
+    pub(super) fn finish(self) -> Choices {
+        self.choices
     }
 }
 
 impl LayerVisitor for Observer {
     fn query_rows(&self, layer: usize) -> usize {
-        let rows = self
-            .selectors
-            .iter()
-            .map(|(selector, _)| selector.query_rows(layer));
-        rows.max().unwrap_or(0)
+        self.selector.query_rows(layer)
     }
 
     fn visit(
@@ -109,13 +94,10 @@ impl LayerVisitor for Observer {
         input: &LayerInput<'_, f32>,
         _v: ArrayView3<'_, f32>,
     ) -> Result<()> {
-        for (selector, choices) in &mut self.selectors {
-            let selection = selector.select(layer, input)?;
-            let max_kept = selector.max_kept(layer);
-            choices
-                .layers
-                .push(Choice::new(&selection, max_kept, self.seqlen));
-        }
+        let selection = self.selector.select(layer, input)?;
+        let max_kept = self.selector.max_kept(layer);
+        let choice = Choice::new(&selection, max_kept, self.seqlen);
+        self.choices.layers.push(choice);
         Ok(())
     }
 }

@@ -6,12 +6,13 @@ use serde::Serialize;
 use windowkv_ref::methods::{Method, MethodKind, Selection};
 
 use super::kv_cache::KvCache;
+use super::llama::Prefilled;
 use super::memory::BYTES;
 use super::model::Model;
 use super::sampling::{Sampler, Sampling};
 use super::stop::StopStrings;
-use crate::Result;
 use crate::tokenizer::StreamDecoder;
+use crate::{Error, Result};
 
 /// One prompt and what to do with it. Everything here belongs to one request: in a batch each has its own.
 pub struct Request<'a> {
@@ -195,6 +196,51 @@ pub fn generate_batch(
             model, request, index, &mut part, on_text,
         )?);
     }
+    decode(model, sequences, on_text)
+}
+
+/// Answers several requests on one prompt, which is read once for all of them and decoded together: what it takes to
+/// compare methods. Each answer has the same bits as from [`generate`]; its prefill time is that of all.
+///
+/// # Errors
+/// As [`generate`], and [`Error::Setting`] when the prompts differ.
+pub fn generate_each(
+    model: &Model,
+    requests: &[Request<'_>],
+    progress: &mut dyn FnMut(f64),
+) -> Result<Vec<Generation>> {
+    let Some(first) = requests.first() else {
+        return Ok(Vec::new());
+    };
+    if let Some(other) = requests.iter().position(|other| other.ids != first.ids) {
+        return Err(Error::Setting {
+            name: "the prompt of a request",
+            value: format!("another in request {other} than in request 0"),
+            expected: "the same in all; generate_batch takes different prompts",
+        });
+    }
+    let start = Instant::now();
+    let methods: Vec<_> = requests.iter().map(|request| request.method).collect();
+    let new_tokens = requests.iter().map(|request| request.max_new_tokens).max();
+    let prefilled =
+        model
+            .llama
+            .prefill_each(first.ids, &methods, new_tokens.unwrap_or(0), progress)?;
+    let sequences = requests.iter().zip(prefilled).enumerate();
+    let sequences = sequences
+        .map(|(index, (request, prefilled))| {
+            Sequence::new(model, request, index, prefilled, start, &mut |_, _| ())
+        })
+        .collect::<Result<_>>()?;
+    decode(model, sequences, &mut |_, _| ())
+}
+
+/// Decodes sequences together until each has ended.
+fn decode(
+    model: &Model,
+    mut sequences: Vec<Sequence<'_>>,
+    on_text: &mut dyn FnMut(usize, &str),
+) -> Result<Vec<Generation>> {
     let start = Instant::now();
     loop {
         let mut running: Vec<_> = sequences
@@ -248,13 +294,25 @@ impl<'a> Sequence<'a> {
         on_text: &mut dyn FnMut(usize, &str),
     ) -> Result<Self> {
         let start = Instant::now();
-        let sampler = Sampler::new(request.sampling)?;
         let prefilled = model.llama.prefill(
             request.ids,
             request.method,
             request.max_new_tokens,
             progress,
         )?;
+        Self::new(model, request, index, prefilled, start, on_text)
+    }
+
+    /// The sequence of a prompt that was read since `start`, with its first new token.
+    fn new(
+        model: &'a Model,
+        request: &'a Request<'a>,
+        index: usize,
+        prefilled: Prefilled,
+        start: Instant,
+        on_text: &mut dyn FnMut(usize, &str),
+    ) -> Result<Self> {
+        let sampler = Sampler::new(request.sampling)?;
         let mut sequence = Self {
             index,
             request,

@@ -1,5 +1,7 @@
 //! The forward pass of Llama 3 and Qwen2, layer by layer.
 
+use std::collections::BTreeMap;
+
 use ndarray::{Array2, ArrayView2, ArrayView3, ArrayViewMut2, s};
 use windowkv_ref::layer::{Llama3Scaling, Rope, apply_rope, rms_norm, silu_mul};
 use windowkv_ref::methods::{LayerInput, Method, Selection};
@@ -83,32 +85,52 @@ impl Llama {
         new_tokens: usize,
         progress: &mut dyn FnMut(f64),
     ) -> Result<Prefilled> {
-        self.check_prompt(ids, new_tokens)?;
-        let selector = method.start(self.shape(), ids.len())?;
-        let mut compress = Compress::new(selector, ids.len(), new_tokens);
-        let logits = self.visit_layers(ids, &mut compress, progress)?;
-        let (cache, selections) = compress.finish();
-        Ok(Prefilled {
-            logits,
-            cache,
-            selections,
-        })
+        let mut prefilled = self.prefill_each(ids, &[method], new_tokens, progress)?;
+        Ok(prefilled.remove(0))
     }
 
-    /// Runs the prompt over its full length, shows each layer's queries, keys and values to `visitor`, and keeps
-    /// none of them itself. Returns the logits of the prompt's last token, `[vocab_size]`.
+    /// [`prefill`](Self::prefill) with several methods, whose caches come from one pass over the prompt: what each
+    /// gets has the same bits as alone.
+    ///
+    /// # Errors
+    /// As [`prefill`](Self::prefill).
+    pub fn prefill_each(
+        &self,
+        ids: &[u32],
+        methods: &[&dyn Method<f32>],
+        new_tokens: usize,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Prefilled>> {
+        self.check_prompt(ids, new_tokens)?;
+        let start = |method: &&dyn Method<f32>| {
+            let selector = method.start(self.shape(), ids.len())?;
+            Ok(Compress::new(selector, ids.len(), new_tokens))
+        };
+        let mut readers = methods.iter().map(start).collect::<Result<Vec<_>>>()?;
+        let mut visitors: Vec<&mut dyn LayerVisitor> = Vec::new();
+        visitors.extend(
+            readers
+                .iter_mut()
+                .map(|reader| reader as &mut dyn LayerVisitor),
+        );
+        self.visit_layers(ids, &mut visitors, progress)?;
+        Ok(readers.into_iter().map(Compress::finish).collect())
+    }
+
+    /// Runs the prompt over its full length, shows each layer's queries, keys and values to the visitors, and keeps
+    /// none of them itself. What each sees has the same bits as alone.
     ///
     /// `progress` is told the share of the work that is done, between 0 and 1.
     ///
     /// # Errors
     /// An empty prompt, one that does not fit the model's context, ids over the vocabulary, weights that changed,
-    /// and what the visitor refuses.
+    /// and what a visitor refuses.
     pub fn visit_layers(
         &self,
         ids: &[u32],
-        visitor: &mut dyn LayerVisitor,
+        visitors: &mut [&mut dyn LayerVisitor],
         progress: &mut dyn FnMut(f64),
-    ) -> Result<Vec<f32>> {
+    ) -> Result<()> {
         self.check_prompt(ids, 0)?;
         let seqlen = ids.len();
         let mut x = self.embed(ids)?;
@@ -117,26 +139,62 @@ impl Llama {
         let mut scratch = Scratch::new(&self.config, &positions, &self.rope);
         let num_layers = self.config.num_layers;
         for (layer, weights) in self.weights.layers.iter().enumerate() {
-            let mut report = |part: f64| progress((layer as f64 + part) / num_layers as f64);
-            // Nothing reads the last layer's output but the logits of the last token, so there only
-            // the rows that the visitor looks at are computed.
-            let observed = visitor.query_rows(layer);
-            let rows = if layer + 1 == num_layers {
-                observed.max(1)
-            } else {
-                seqlen
-            };
-            self.qkv(weights, x.view(), rows, &mut tensors, &mut scratch)?;
-            report(0.3);
-            let head_dim = self.config.head_dim;
-            let q = split_heads(tensors.q.slice(s![..rows, ..]), head_dim);
-            let k = split_heads(tensors.k.view(), head_dim);
-            let v = split_heads(tensors.v.view(), head_dim);
-            let scale = softmax_scale(head_dim);
-            let out = split_heads_mut(tensors.attended.slice_mut(s![..rows, ..]), head_dim);
-            let lse = tensors.lse.slice_mut(s![.., ..rows]);
-            attention::prefill_into(q, k, v, scale, out, lse)?;
-            let first = rows - observed.min(rows);
+            // Nothing reads the last layer's output but the logits of the last token, so there only the rows that
+            // a visitor looks at are computed: in a pass for each number of rows, on which a product's bits depend.
+            let last = layer + 1 == num_layers;
+            let mut passes: BTreeMap<usize, Vec<&mut dyn LayerVisitor>> = BTreeMap::new();
+            for visitor in visitors.iter_mut() {
+                let observed = visitor.query_rows(layer);
+                let rows = if last { observed.max(1) } else { seqlen };
+                passes.entry(rows).or_default().push(&mut **visitor);
+            }
+            let num_passes = passes.len() as f64;
+            for (pass, (rows, mut visitors)) in passes.into_iter().enumerate() {
+                let mut report = |part: f64| {
+                    let of_layer = (pass as f64 + part) / num_passes;
+                    progress((layer as f64 + of_layer) / num_layers as f64);
+                };
+                self.qkv(weights, x.view(), rows, &mut tensors, &mut scratch)?;
+                report(0.3);
+                self.attend(layer, rows, &mut tensors, &mut visitors)?;
+                report(0.5);
+                if last {
+                    let mut x = x.slice(s![seqlen - 1.., ..]).to_owned();
+                    let attended = tensors.attended.slice(s![rows - 1..rows, ..]);
+                    self.output_and_mlp(weights, attended, x.view_mut(), &mut scratch)?;
+                    let logits = self.logits(x.view())?.into_raw_vec_and_offset().0;
+                    for visitor in visitors {
+                        visitor.logits(&logits);
+                    }
+                } else {
+                    let attended = tensors.attended.view();
+                    self.output_and_mlp(weights, attended, x.view_mut(), &mut scratch)?;
+                }
+                self.weights.check()?;
+                report(1.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Attention of the last `rows` queries of a layer, shown to the visitors.
+    fn attend(
+        &self,
+        layer: usize,
+        rows: usize,
+        tensors: &mut LayerTensors,
+        visitors: &mut [&mut dyn LayerVisitor],
+    ) -> Result<()> {
+        let head_dim = self.config.head_dim;
+        let q = split_heads(tensors.q.slice(s![..rows, ..]), head_dim);
+        let k = split_heads(tensors.k.view(), head_dim);
+        let v = split_heads(tensors.v.view(), head_dim);
+        let scale = softmax_scale(head_dim);
+        let out = split_heads_mut(tensors.attended.slice_mut(s![..rows, ..]), head_dim);
+        let lse = tensors.lse.slice_mut(s![.., ..rows]);
+        attention::prefill_into(q, k, v, scale, out, lse)?;
+        for visitor in visitors {
+            let first = rows - visitor.query_rows(layer).min(rows);
             let input = LayerInput {
                 q: q.slice_move(s![first.., .., ..]),
                 k,
@@ -144,17 +202,8 @@ impl Llama {
                 softmax_scale: scale,
             };
             visitor.visit(layer, &input, v)?;
-            report(0.5);
-            let read = if layer + 1 == num_layers { 1 } else { seqlen };
-            let attended = tensors.attended.slice(s![rows - read..rows, ..]);
-            let x = x.slice_mut(s![seqlen - read.., ..]);
-            self.output_and_mlp(weights, attended, x, &mut scratch)?;
-            self.weights.check()?;
-            report(1.0);
         }
-        let logits = self.logits(x.slice(s![seqlen - 1.., ..]))?;
-        self.weights.check()?;
-        Ok(logits.into_raw_vec_and_offset().0)
+        Ok(())
     }
 
     /// Whether the prompt is one, and fits the context with `new_tokens` more.

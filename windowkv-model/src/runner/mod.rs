@@ -17,6 +17,7 @@ mod visit;
 
 pub use generate::{
     Finish, Generation, GroupReport, KvReport, Request, Timing, generate, generate_batch,
+    generate_each,
 };
 pub use kv_cache::{KvCache, LayerCache};
 pub use llama::{Llama, Prefilled};

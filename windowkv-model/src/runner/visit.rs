@@ -1,9 +1,10 @@
 //! What may look at a prompt's layers while they are worked through, and the one that compresses them.
 
 use ndarray::ArrayView3;
-use windowkv_ref::methods::{LayerInput, Selection, Selector};
+use windowkv_ref::methods::{LayerInput, Selector};
 
 use super::kv_cache::{KvCache, LayerCache};
+use super::llama::Prefilled;
 use crate::Result;
 
 /// Is shown every layer of a prompt, in order, right after the layer's attention over the full prompt. What it does
@@ -23,14 +24,16 @@ pub trait LayerVisitor {
         input: &LayerInput<'_, f32>,
         v: ArrayView3<'_, f32>,
     ) -> Result<()>;
+
+    /// Takes the logits of the prompt's last token, `[vocab_size]`, after the last layer.
+    fn logits(&mut self, _logits: &[f32]) {}
 }
 
 /// Asks a method what each layer keeps, and gathers it.
 pub(super) struct Compress {
     selector: Box<dyn Selector<f32>>,
     new_tokens: usize,
-    cache: KvCache,
-    selections: Vec<Selection<f32>>,
+    prefilled: Prefilled,
 }
 
 impl Compress {
@@ -43,14 +46,17 @@ impl Compress {
         Self {
             selector,
             new_tokens,
-            cache,
-            selections: Vec::new(),
+            prefilled: Prefilled {
+                logits: Vec::new(),
+                cache,
+                selections: Vec::new(),
+            },
         }
     }
 
-    /// The compressed cache, and what each layer kept.
-    pub(super) fn finish(self) -> (KvCache, Vec<Selection<f32>>) {
-        (self.cache, self.selections)
+    /// What is left when all layers have been seen.
+    pub(super) fn finish(self) -> Prefilled {
+        self.prefilled
     }
 }
 
@@ -66,16 +72,16 @@ impl LayerVisitor for Compress {
         v: ArrayView3<'_, f32>,
     ) -> Result<()> {
         let selection = self.selector.select(layer, input)?;
-        self.cache.layers.push(LayerCache::gather(
-            input.k,
-            v,
-            &selection.kept,
-            self.new_tokens,
-        ));
+        let gathered = LayerCache::gather(input.k, v, &selection.kept, self.new_tokens);
+        self.prefilled.cache.layers.push(gathered);
         let windows = selection.windows.as_ref().map(|choice| &choice.windows);
         let kept = selection.kept.len(input.k.dim().0);
         tracing::debug!(layer, kept, ?windows, "kept");
-        self.selections.push(selection);
+        self.prefilled.selections.push(selection);
         Ok(())
+    }
+
+    fn logits(&mut self, logits: &[f32]) {
+        self.prefilled.logits = logits.to_vec();
     }
 }

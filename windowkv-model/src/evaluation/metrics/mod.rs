@@ -1,0 +1,4 @@
+//! How answers are scored.
+
+mod porter;
+pub mod rouge1;
