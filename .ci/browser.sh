@@ -3,7 +3,7 @@
 # Installs Chromium where this may (root on Debian or Ubuntu); elsewhere it must be there.
 set -eu
 cd "$(dirname "$0")/.."
-if ! command -v chromedriver >/dev/null || ! command -v chromium >/dev/null; then
+if ! { command -v chromedriver && { command -v chromium || command -v google-chrome; }; } >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -q
         DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium chromium-driver

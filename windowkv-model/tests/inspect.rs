@@ -306,6 +306,33 @@ fn what_cannot_be_is_told() {
     );
 }
 
+#[test]
+fn a_page_that_no_browser_opens_is_refused_before_anything_is_computed() {
+    let (dir, model) = (tempdir().unwrap(), model());
+    let path = model.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["max_position_embeddings"] = json!(1 << 20);
+    fs::write(&path, config.to_string()).unwrap();
+    let prompt = "a long prompt ".repeat(1 << 16);
+    let args = ["-", "--model-dir", model.path().to_str().unwrap()];
+    let parts = ["over the limit of 67108864", "--methods", "--max-input-len"];
+    fails(dir.path(), &args, prompt.as_bytes(), &parts);
+}
+
+#[test]
+fn help_teaches_by_example() {
+    let dir = tempdir().unwrap();
+    let help = succeeds(dir.path(), &["--help"], b"");
+    for part in [
+        "Examples:",
+        "windowkv inspect report.txt",
+        "--methods",
+        "--json",
+    ] {
+        assert!(help.contains(part), "{part:?} is not in {help}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_the_older_page() {

@@ -424,7 +424,7 @@ async fn it_is_readable_on_a_phone_and_in_the_dark() {
         }
     }
     // The picture of the README.
-    browser.look(1280, 1120, false, false).await;
+    browser.look(1280, 1500, false, false).await;
     browser.open(&page.path).await;
     browser.hover("#text .kept-1", 0.5, 0.5).await;
     assert_eq!(browser.eval("window.scrollY").await, json!(0));
@@ -449,11 +449,11 @@ async fn any_text_is_shown_and_none_is_run() {
         json!("What is kept of a </title> of <b>tests</b>")
     );
     let expected = text
-        .replace('\0', "\u{2400}")
-        .replace('\u{1}', "\u{2401}")
-        .replace('\u{1b}', "\u{241b}")
-        .replace('\r', "\u{240d}")
-        .replace('\u{7f}', "\u{2421}")
+        .replace('\0', "⟨U+0000⟩")
+        .replace('\u{1}', "⟨U+0001⟩")
+        .replace('\u{1b}', "⟨U+001B⟩")
+        .replace('\r', "↵")
+        .replace('\u{7f}', "⟨U+007F⟩")
         .replace('\u{85}', "⟨U+0085⟩")
         .replace('\u{202e}', "⟨U+202E⟩")
         .replace('\u{2066}', "⟨U+2066⟩")

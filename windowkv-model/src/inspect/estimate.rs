@@ -7,8 +7,12 @@ use crate::settings::Compression;
 
 /// Bytes of a kept run in memory, and at most one for each kept token.
 const SPAN: u64 = 16;
-/// Bytes of a token's text and of what frames it, in memory and in the page.
-const TEXT: u64 = 64;
+/// Bytes of a token's text and of what frames it in the page.
+const TEXT: u64 = 16;
+/// Bytes of a string in memory, beside its text.
+const STRING: u64 = 48;
+/// Bytes of the page without its data, and of the data that does not grow with the prompt.
+const FRAME: u64 = 1 << 17;
 
 /// What an inspection takes, at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +30,7 @@ impl Estimate {
     /// When a method does not fit the model or the prompt.
     pub fn new(compressions: &[Compression], model: ModelShape, seqlen: usize) -> Result<Self> {
         let n = seqlen as u64;
-        let (mut memory, mut page) = (TEXT * n, TEXT * n);
+        let (mut memory, mut page) = ((TEXT + STRING) * n, FRAME + TEXT * n);
         for compression in compressions {
             let selector = compression.method(seqlen).start(model, seqlen)?;
             for layer in 0..model.num_layers {

@@ -35,6 +35,9 @@ function ranks(index) {
   return unpacked.get(key);
 }
 
+// How many bits of a byte are set.
+const ONES = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(2).replaceAll("0", "").length);
+
 // What a layer of a method keeps: units are windows or tokens, `start(unit)` and `end(unit)` their tokens, the
 // last unit of a method with windows is the suffix.
 class View {
@@ -58,7 +61,7 @@ class View {
     } else {
       this.mask = bytes(kept.mask);
       this.stride = this.mask.length / seqlen;
-      for (let token = 0; token < seqlen; token++) this.share[token] = this.keepers(token).length / this.heads;
+      this.mask.forEach((byte, at) => { this.share[Math.floor(at / this.stride)] += ONES[byte] / this.heads; });
     }
     if (method.unit === "window" && method.always_kept > 0) this.share[this.units - 1] = 1;
     this.keptUnits = this.share.reduce((sum, share) => sum + (share > 0), 0) - this.alwaysUnits();
@@ -122,10 +125,6 @@ function layersName(first, count) {
 
 // Text as it can be shown: control characters and marks that turn the direction of text are made visible.
 function shown(text) {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (letter) => {
-    const code = letter.charCodeAt(0);
-    if (code < 0x20) return String.fromCharCode(0x2400 + code);
-    if (code === 0x7f) return "\u2421";
-    return `\u27e8U+${code.toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
-  });
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (letter) =>
+    letter === "\r" ? "\u21b5" : `\u27e8U+${letter.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`);
 }
