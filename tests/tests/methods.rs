@@ -209,7 +209,7 @@ proptest! {
         for (index, layer) in sequence.layers().iter().enumerate() {
             let rows = selector.query_rows(index);
             let own = selector.select(index, &layer.input_of_rows(rows)).unwrap();
-            prop_assert_eq!(own.kept.len(seqlen), selector.max_kept(index));
+            prop_assert!(own.kept.len(seqlen) <= selector.max_kept(index));
             let (own_windows, leader) = (&own.windows.as_ref().unwrap().windows, &shared[index]);
             if index % window.shared_layers == 0 {
                 prop_assert_eq!(own_windows, &leader.windows.as_ref().unwrap().windows);

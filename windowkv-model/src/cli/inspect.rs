@@ -1,7 +1,7 @@
 //! `windowkv inspect`
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -94,7 +94,7 @@ impl Inspect {
         let (prompt, ids) = self.read(&model, text, &mut notes)?;
         let compressions = self.compressions(&model, ids.len(), &mut notes)?;
         say_notes(&notes);
-        check_size(&model, &compressions, ids.len())?;
+        self.check_size(&model, &compressions, ids.len())?;
 
         let bar = progress("prefill", 1000);
         let mut part = |done: f64| bar.set_position((done * 1000.0) as u64);
@@ -106,7 +106,7 @@ impl Inspect {
         }
         if self.json {
             let json =
-                serde_json::to_string(&inspection).expect("maps of strings, and no map keys");
+                serde_json::to_string(&inspection).expect("no map with other keys than strings");
             return print(&format!("{json}\n"));
         }
         let html = page::html(&inspection);
@@ -197,7 +197,6 @@ impl Inspect {
     ) -> Result<Vec<Compression>> {
         let by_name = match self.compression.method() {
             Some(method) => vec![method],
-            None if self.compression.model_type.is_some() => Vec::new(),
             None => self.methods.clone(),
         };
         let methods = if by_name.is_empty() {
@@ -241,6 +240,26 @@ impl Inspect {
             _ => Ok(compressions),
         }
     }
+
+    /// Refuses what would not fit the memory or a browser, before anything is computed.
+    fn check_size(&self, model: &Model, compressions: &[Compression], seqlen: usize) -> Result<()> {
+        let estimate = Estimate::new(compressions, model.llama.shape(), seqlen)?;
+        if !self.json && estimate.page > MAX_PAGE_BYTES {
+            return Err(Error::PageTooLarge {
+                needed: estimate.page,
+                limit: MAX_PAGE_BYTES,
+            });
+        }
+        let weights = model.llama.weights().total_bytes();
+        let config = model.llama.config();
+        let plan = MemoryPlan::new(config, weights, model.tokenizer_bytes, &FullKv, seqlen, 0)?;
+        // No cache is kept, and the system drops mapped weights when it must.
+        let needed = plan.total() - plan.weights - plan.kv_cache + estimate.memory;
+        match available_memory() {
+            Some(available) if needed > available => Err(Error::Memory { needed, available }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The tokens that have bytes of the range.
@@ -257,42 +276,23 @@ fn tokens_of(pieces: &[Piece], range: std::ops::Range<usize>) -> Option<Span> {
     span
 }
 
-/// Refuses what would not fit the memory or a browser, before anything is computed.
-fn check_size(model: &Model, compressions: &[Compression], seqlen: usize) -> Result<()> {
-    let estimate = Estimate::new(compressions, model.llama.shape(), seqlen)?;
-    if estimate.page > MAX_PAGE_BYTES {
-        return Err(Error::PageTooLarge {
-            needed: estimate.page,
-            limit: MAX_PAGE_BYTES,
-        });
-    }
-    let weights = model.llama.weights().total_bytes();
-    let config = model.llama.config();
-    let plan = MemoryPlan::new(config, weights, model.tokenizer_bytes, &FullKv, seqlen, 0)?;
-    // No cache is kept, and the system drops mapped weights when it must.
-    let needed = plan.total() - plan.weights - plan.kv_cache + estimate.memory;
-    match available_memory() {
-        Some(available) if needed > available => Err(Error::Memory { needed, available }),
-        _ => Ok(()),
-    }
-}
-
 /// Whether the page may be written there: a new file, or one that this command wrote.
 fn check_target(path: &Path) -> Result<()> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io(path, "open", error)),
-    };
-    let regular = file
-        .metadata()
-        .map_err(|e| Error::io(path, "open", e))?
-        .is_file();
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::metadata(folder.unwrap_or(Path::new(".")))
+        .map_err(|error| Error::io(path, "write", error))?;
     let mut start = Vec::new();
-    if regular {
-        file.take(page::MARK.len() as u64)
-            .read_to_end(&mut start)
-            .map_err(|e| Error::io(path, "read", e))?;
+    match crate::files::open_regular(path) {
+        Ok(file) => {
+            let mark = file.take(page::MARK.len() as u64).read_to_end(&mut start);
+            mark.map_err(|error| Error::io(path, "read", error))?;
+        }
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(()),
+        // A folder or a device: no page either.
+        Err(Error::NotAFile { .. }) => {}
+        Err(error) => return Err(error),
     }
     if start == page::MARK.as_bytes() {
         Ok(())
