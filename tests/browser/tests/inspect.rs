@@ -426,7 +426,7 @@ async fn it_is_readable_on_a_phone_and_in_the_dark() {
     // The picture of the README.
     browser.look(1280, 1500, false, false).await;
     browser.open(&page.path).await;
-    browser.hover("#text .kept-1", 0.5, 0.5).await;
+    browser.hover("#text .kept-2", 0.3, 0.5).await;
     assert_eq!(browser.eval("window.scrollY").await, json!(0));
     browser.screenshot("readme").await;
     browser.assert_quiet().await;
