@@ -252,7 +252,10 @@ pub enum Error {
         vocab_size: usize,
     },
     /// There is nothing to start from.
-    #[error("the prompt is empty; give a text, a file with one, or one on standard input")]
+    #[error(
+        "the prompt is empty; give it with --prompt or --prompt-file (inspect: a file's name alone), or on standard \
+         input"
+    )]
     EmptyPrompt,
     /// A setting is out of its limits.
     #[error("{name} is {value}; it must be {expected}")]
