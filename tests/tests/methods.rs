@@ -201,6 +201,37 @@ proptest! {
     #![proptest_config(cases(150))]
 
     #[test]
+    fn layers_that_choose_for_themselves_choose_as_leaders_do((sequence, _, window) in any_run()) {
+        let Sequence { model, seqlen, .. } = sequence;
+        let shared = sequence.run(&WindowKv::new(window.clone()));
+        let mut selector = sequence.start(&WindowKv::every_layer(window.clone()));
+        let alone = WindowKvConfig { shared_layers: 1, ..window.clone() };
+        for (index, layer) in sequence.layers().iter().enumerate() {
+            let rows = selector.query_rows(index);
+            let own = selector.select(index, &layer.input_of_rows(rows)).unwrap();
+            prop_assert!(own.kept.len(seqlen) <= selector.max_kept(index));
+            let (own_windows, leader) = (&own.windows.as_ref().unwrap().windows, &shared[index]);
+            if index % window.shared_layers == 0 {
+                prop_assert_eq!(own_windows, &leader.windows.as_ref().unwrap().windows);
+                if leader.scores.is_some() {
+                    prop_assert_eq!(&own.scores, &leader.scores);
+                }
+            }
+            let review_len = seqlen.saturating_sub(window.suffix_len);
+            prop_assert_eq!(own.scores.is_some(), review_len > 0, "every layer is scored");
+
+            // As in a group of its own with the same budget.
+            let budget = window.layer_budgets(model.num_layers).unwrap()[index];
+            let config = WindowKvConfig { capacity: budget, budget_rule: BudgetRule::Uniform, ..alone.clone() };
+            if budget > 0 {
+                let mut single = sequence.start(&WindowKv::new(config));
+                let single = single.select(index, &layer.input()).unwrap();
+                prop_assert_eq!(own_windows, &single.windows.unwrap().windows);
+            }
+        }
+    }
+
+    #[test]
     fn every_method_keeps_its_rules((sequence, tokens, window) in any_run()) {
         let Sequence { model, seqlen, .. } = sequence;
         for kind in MethodKind::ALL {

@@ -252,7 +252,10 @@ pub enum Error {
         vocab_size: usize,
     },
     /// There is nothing to start from.
-    #[error("the prompt is empty; give it with --prompt, --prompt-file or on standard input")]
+    #[error(
+        "the prompt is empty; give it with --prompt or --prompt-file (inspect: a file's name alone), or on standard \
+         input"
+    )]
     EmptyPrompt,
     /// A setting is out of its limits.
     #[error("{name} is {value}; it must be {expected}")]
@@ -287,6 +290,23 @@ pub enum Error {
         needed: u64,
         /// Bytes that the system has free.
         available: u64,
+    },
+    /// The page of an inspection would be larger than a browser opens.
+    #[error(
+        "the page would have about {needed} bytes, over the limit of {limit}: show fewer --methods, or lower \
+         --max-input-len"
+    )]
+    PageTooLarge {
+        /// Bytes that are predicted.
+        needed: u64,
+        /// The greatest number that is written.
+        limit: u64,
+    },
+    /// A file stands where a page should be written, and is not one.
+    #[error("{} exists and is no page of `windowkv inspect`; name another file with --output", path.display())]
+    NotOurPage {
+        /// The file.
+        path: PathBuf,
     },
     /// A limit on the prompt that leaves nothing, or that the model has no room for.
     #[error(

@@ -27,6 +27,7 @@ pub mod evaluation;
 mod fields;
 pub mod files;
 pub mod generation_config;
+pub mod inspect;
 pub mod runner;
 pub mod settings;
 #[doc(hidden)]

@@ -64,49 +64,62 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// The method for a prompt of `seqlen` tokens.
-    pub fn method(&self, seqlen: usize) -> Box<dyn Method<f32>> {
-        let share = |share: f64| (share * seqlen as f64).round() as usize;
-        let window = || WindowKvConfig {
+    /// WindowKV's parameters for a prompt of `seqlen` tokens: a share of it becomes a number of tokens.
+    pub fn window_config(&self, seqlen: usize) -> WindowKvConfig {
+        WindowKvConfig {
             capacity: match self.capacity {
                 Capacity::Tokens(tokens) => tokens,
-                Capacity::Share(of_prompt) => share(of_prompt)
+                Capacity::Share(of_prompt) => tokens_of(of_prompt, seqlen)
                     .saturating_sub(self.window.suffix_len)
                     .max(1),
             },
             ..self.window.clone()
-        };
-        let tokens = || {
-            let capacity = match self.capacity {
-                Capacity::Tokens(tokens) => tokens,
-                // Of a short prompt a share may be less than the tokens that always stay.
-                Capacity::Share(of_prompt) => share(of_prompt).max(self.tokens.recent_len + 1),
-            };
-            TokenConfig {
-                capacity,
-                ..self.tokens
+        }
+    }
+
+    /// The other methods' parameters for a prompt of `seqlen` tokens.
+    pub fn token_config(&self, seqlen: usize) -> TokenConfig {
+        let capacity = match self.capacity {
+            Capacity::Tokens(tokens) => tokens,
+            // Of a short prompt a share may be less than the tokens that always stay.
+            Capacity::Share(of_prompt) => {
+                tokens_of(of_prompt, seqlen).max(self.tokens.recent_len + 1)
             }
         };
+        let recent_len = match self.kind {
+            MethodKind::StreamingLlm if !self.recent_given => {
+                capacity.saturating_sub(STREAMING_SINKS).max(1)
+            }
+            _ => self.tokens.recent_len,
+        };
+        TokenConfig {
+            capacity,
+            recent_len,
+            ..self.tokens
+        }
+    }
+
+    /// The method for a prompt of `seqlen` tokens.
+    pub fn method(&self, seqlen: usize) -> Box<dyn Method<f32>> {
+        let tokens = self.token_config(seqlen);
         match self.kind {
-            MethodKind::WindowKv => Box::new(WindowKv::new(window())),
+            MethodKind::WindowKv => Box::new(WindowKv::new(self.window_config(seqlen))),
             MethodKind::FullKv => Box::new(FullKv),
-            MethodKind::StreamingLlm => {
-                let mut tokens = tokens();
-                if !self.recent_given {
-                    tokens.recent_len = tokens.capacity.saturating_sub(STREAMING_SINKS).max(1);
-                }
-                Box::new(StreamingLlm::new(tokens))
-            }
-            MethodKind::H2o => Box::new(H2o::new(tokens())),
-            MethodKind::SnapKv => Box::new(SnapKv::new(tokens())),
-            MethodKind::PyramidKv => Box::new(PyramidKv::new(tokens())),
+            MethodKind::StreamingLlm => Box::new(StreamingLlm::new(tokens)),
+            MethodKind::H2o => Box::new(H2o::new(tokens)),
+            MethodKind::SnapKv => Box::new(SnapKv::new(tokens)),
+            MethodKind::PyramidKv => Box::new(PyramidKv::new(tokens)),
         }
     }
 }
 
+fn tokens_of(share: f64, seqlen: usize) -> usize {
+    (share * seqlen as f64).round() as usize
+}
+
 /// Cuts a prompt that is longer than `limit` in the middle, as the paper does: its first and its last half of the
-/// limit stay. Returns the ids and how many were cut.
-pub fn cut_middle(ids: Vec<u32>, limit: usize) -> (Vec<u32>, usize) {
+/// limit stay. Returns the tokens and how many were cut.
+pub fn cut_middle<T: Clone>(ids: Vec<T>, limit: usize) -> (Vec<T>, usize) {
     if ids.len() <= limit {
         return (ids, 0);
     }

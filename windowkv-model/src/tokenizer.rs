@@ -16,6 +16,18 @@ use crate::tokenizer_config::TokenizerConfig;
 /// The greatest `tokenizer.json` that is read, in bytes.
 pub const MAX_TOKENIZER_BYTES: u64 = 1 << 26;
 
+/// A token of a text, with the part of the text that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The token.
+    pub id: u32,
+    /// Its text. Where a character is spread over several tokens the first has it; what lies between two tokens
+    /// belongs to the second. The text of an added token is its name.
+    pub text: String,
+    /// Whether the tokenizer added it to the text, as it does with tokens that begin a sequence.
+    pub added: bool,
+}
+
 /// A tokenizer whose ids are below a model's vocabulary size.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -85,12 +97,51 @@ impl Tokenizer {
         let encoding = guarded(&self.origin, || {
             self.inner.encode_fast(text, add_special_tokens)
         })?;
+        Ok(self.checked_ids(&encoding)?.to_vec())
+    }
+
+    /// As [`encode`](Self::encode), with the text of each token. The texts of the tokens that were not added,
+    /// put together, are `text`.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn pieces(&self, text: &str, add_special_tokens: bool) -> Result<Vec<Piece>> {
+        let encoding = guarded(&self.origin, || self.inner.encode(text, add_special_tokens))?;
+        let ids = self.checked_ids(&encoding)?;
+        let mut at = 0;
+        let mut pieces: Vec<Piece> = ids
+            .iter()
+            .zip(encoding.get_offsets())
+            .zip(encoding.get_special_tokens_mask())
+            .map(|((&id, &(_, end)), &special)| {
+                let added = special == 1;
+                let text = if added {
+                    self.token(id).unwrap_or_default()
+                } else {
+                    let boundary = |end: &usize| text.is_char_boundary(*end);
+                    let end = (end.max(at)..text.len())
+                        .find(boundary)
+                        .unwrap_or(text.len());
+                    let piece = text[at..end].to_owned();
+                    at = end;
+                    piece
+                };
+                Piece { id, text, added }
+            })
+            .collect();
+        if let Some(last) = pieces.iter_mut().rfind(|piece| !piece.added) {
+            last.text.push_str(&text[at..]);
+        }
+        Ok(pieces)
+    }
+
+    fn checked_ids<'e>(&self, encoding: &'e tokenizers::Encoding) -> Result<&'e [u32]> {
         let ids = encoding.get_ids();
         if let Some(at) = ids.iter().position(|&id| id as usize >= self.vocab_size) {
             let token = encoding.get_tokens().get(at).map_or("", String::as_str);
             return Err(self.token_id_error(ids[at], format!("the token {token:?}")));
         }
-        Ok(ids.to_vec())
+        Ok(ids)
     }
 
     /// The text of `ids`; bytes that are not UTF-8 become U+FFFD, and ids that the tokenizer has
@@ -300,6 +351,47 @@ mod tests {
         assert_eq!(tokenizer.token_id(EOS), Some(256));
         assert_eq!(tokenizer.token(256).as_deref(), Some(EOS));
         assert_eq!(tokenizer.encode("", true).unwrap(), [0u32; 0]);
+    }
+
+    #[test]
+    fn pieces_are_the_text_cut_at_tokens() {
+        let tokenizer = bytes();
+        for text in [
+            "Grüße, 世界 🦀\r\n\0",
+            "🇩🇪",
+            "",
+            " a  b ",
+            "</script>\u{202e}\u{feff}",
+        ] {
+            let pieces = tokenizer.pieces(text, true).unwrap();
+            let ids: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
+            assert_eq!(ids, tokenizer.encode(text, true).unwrap());
+            let whole: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
+            assert_eq!(whole, text);
+        }
+        let pieces = tokenizer.pieces("a世b", false).unwrap();
+        let texts: Vec<&str> = pieces.iter().map(|piece| piece.text.as_str()).collect();
+        assert_eq!(texts, ["a", "世", "", "", "b"]);
+
+        // Words, with spaces between them that no token has, and one that the vocabulary lacks.
+        let words = load(&word_tokenizer(&["<unk>", "the", "code"]), 3).unwrap();
+        let pieces = words.pieces("  the crab code ", false).unwrap();
+        let texts: Vec<&str> = pieces.iter().map(|piece| piece.text.as_str()).collect();
+        assert_eq!(texts.concat(), "  the crab code ");
+        assert_eq!(pieces.len(), 3);
+
+        let demo = crate::runner::Model::demo().unwrap().tokenizer;
+        let pieces = demo.pieces("The crab\nwas", true).unwrap();
+        assert_eq!(
+            (pieces[0].text.as_str(), pieces[0].added),
+            ("<|begin|>", true)
+        );
+        assert!(pieces[1..].iter().all(|piece| !piece.added));
+        let texts: String = pieces[1..]
+            .iter()
+            .map(|piece| piece.text.as_str())
+            .collect();
+        assert_eq!(texts, "The crab\nwas");
     }
 
     #[test]

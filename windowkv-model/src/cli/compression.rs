@@ -241,6 +241,20 @@ enum DecayName {
 }
 
 impl CompressionArgs {
+    /// The method that was asked for, if one was.
+    pub(super) fn method(&self) -> Option<MethodName> {
+        self.method
+    }
+
+    /// The same options with another method.
+    pub(super) fn with_method(&self, method: MethodName) -> Self {
+        let method = Some(method);
+        Self {
+            method,
+            ..self.clone()
+        }
+    }
+
     /// The compression for a model, and what the user should know about how it was chosen.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! `windowkv generate`
 
-use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,15 +7,10 @@ use serde_json::json;
 
 use super::compression::{CompressionArgs, say_notes};
 use super::terminal::{print, progress, say};
-use super::{output, terminal};
-use crate::chat::Message;
+use super::{input, output, prompt};
 use crate::runner::{Model, Request, Sampling, check_memory, generate, peak_memory};
 use crate::settings::cut_middle;
 use crate::{Error, Result};
-
-/// Longest prompt that is read, in bytes: some million tokens, beyond what this runner can work through, so
-/// that a wrong file cannot fill the memory (a tokenizer takes some fifty times the text).
-const MAX_PROMPT_BYTES: u64 = 1 << 24;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -100,7 +94,7 @@ pub(super) struct Generate {
 
 impl Generate {
     pub(super) fn run(&self) -> Result<()> {
-        let prompt = self.prompt()?;
+        let prompt = prompt::read(self.prompt.as_deref(), self.prompt_file.as_deref())?;
         if prompt.trim().is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -112,34 +106,23 @@ impl Generate {
         let (compression, mut notes) =
             self.compression.resolve(&model.preset, config.num_layers)?;
 
-        let ids = self.encode(&model, &prompt)?;
-        if self.model_dir.is_none() {
-            let unknown = ids
-                .iter()
-                .filter(|&&id| id == crate::demo::vocabulary::UNKNOWN_ID)
-                .count();
-            if unknown > 0 {
-                notes.push(format!(
-                    "the demo model knows {} words; {unknown} of the prompt's are not among them \
-                     (`windowkv demo prompt` prints a prompt that it understands)",
-                    config.vocab_size
-                ));
-            }
-        }
-        let limit = self.max_input_len(&model, ids.len())?;
+        let system = self.system.as_deref();
+        let (text, add_special_tokens) =
+            input::form(&model, &prompt, system, self.no_chat_template)?;
+        let ids = model.tokenizer.encode(&text, add_special_tokens)?;
         let given = ids.len();
+        let model_type = self.compression.model_type;
+        let limit = input::limit(
+            &model,
+            given,
+            self.max_new_tokens,
+            self.max_input_len,
+            model_type,
+        )?;
         let (ids, cut) = cut_middle(ids, limit);
-        if cut > 0 {
-            notes.push(format!(
-                "the prompt has {given} tokens, over the limit of {limit}: {cut} were cut from its middle"
-            ));
-        }
-        if self.model_dir.is_none() && ids.len() > crate::demo::ADVERTISED_TOKENS {
-            notes.push(format!(
-                "the demo model answers reliably up to {} tokens; this prompt has {}",
-                crate::demo::ADVERTISED_TOKENS,
-                ids.len()
-            ));
+        notes.extend(input::cut_note(given, limit, cut));
+        if self.model_dir.is_none() {
+            notes.extend(input::demo_notes(&model, &ids));
         }
         say_notes(&notes);
 
@@ -189,83 +172,6 @@ impl Generate {
         }
     }
 
-    fn prompt(&self) -> Result<String> {
-        if let Some(prompt) = &self.prompt {
-            return Ok(prompt.clone());
-        }
-        match self.prompt_file.as_deref() {
-            Some(path) if path.as_os_str() != "-" => {
-                let bytes = crate::files::read_bounded(path, MAX_PROMPT_BYTES)?;
-                Ok(crate::files::utf8(&bytes, path)?.to_owned())
-            }
-            _ => {
-                let mut bytes = Vec::new();
-                let stdin = std::io::stdin();
-                if std::io::IsTerminal::is_terminal(&stdin) {
-                    terminal::say("type the prompt, then Ctrl-D");
-                }
-                stdin
-                    .lock()
-                    .take(MAX_PROMPT_BYTES + 1)
-                    .read_to_end(&mut bytes)
-                    .map_err(|source| Error::Stream {
-                        action: "read standard input",
-                        source,
-                    })?;
-                let path = std::path::Path::new("standard input");
-                let len = bytes.len() as u64;
-                if len > MAX_PROMPT_BYTES {
-                    return Err(Error::FileTooLarge {
-                        path: path.to_owned(),
-                        len,
-                        limit: MAX_PROMPT_BYTES,
-                    });
-                }
-                Ok(crate::files::utf8(&bytes, path)?.to_owned())
-            }
-        }
-    }
-
-    fn encode(&self, model: &Model, prompt: &str) -> Result<Vec<u32>> {
-        match &model.chat {
-            Some(chat) if !self.no_chat_template => {
-                let system = self.system.iter().map(|text| Message::new("system", text));
-                let messages: Vec<_> = system.chain([Message::new("user", prompt)]).collect();
-                model
-                    .tokenizer
-                    .encode(&chat.render(&messages, true)?, false)
-            }
-            _ => match &self.system {
-                Some(system) => Err(Error::Setting {
-                    name: "system",
-                    value: format!("{system:?}"),
-                    expected: "left out: the model has no chat template; put the text into the prompt",
-                }),
-                None => model.tokenizer.encode(prompt, true),
-            },
-        }
-    }
-
-    /// The longest prompt that is not cut; `given` is the length of this one.
-    fn max_input_len(&self, model: &Model, given: usize) -> Result<usize> {
-        let limit = model.llama.config().max_position_embeddings;
-        let room = limit.saturating_sub(self.max_new_tokens);
-        // Cut in the middle, a prompt has at least its first and its last token.
-        if room < given.min(2) {
-            return Err(Error::ContextTooSmall {
-                prompt_tokens: given,
-                max_new_tokens: self.max_new_tokens,
-                limit,
-            });
-        }
-        let released = self
-            .compression
-            .model_type
-            .map(|_| windowkv_ref::policy::ModelPreset::LLAMA3.max_input_len);
-        match self.max_input_len {
-            Some(len) if len < 2 || len > room => Err(Error::InputLimit { len, room, limit }),
-            Some(len) => Ok(len),
-            None => Ok(released.map_or(room, |released| released.min(room))),
         }
     }
 }

@@ -6,11 +6,14 @@ mod compression;
 mod demo;
 mod generate;
 mod info;
+mod input;
+mod inspect;
 mod longbench;
 mod merge;
 mod needle;
 mod niah;
 mod output;
+mod prompt;
 mod run;
 mod terminal;
 
@@ -31,7 +34,8 @@ use crate::{Error, Result};
         windowkv demo                                   a long prompt, full cache and WindowKV side by side\n  \
         windowkv generate --prompt-file book.txt --model-dir Llama-3.2-1B-Instruct\n  \
         windowkv niah                                   the demo model, every method, with heat maps\n  \
-        windowkv info Llama-3.2-1B-Instruct             budgets and memory of a model\n\n\
+        windowkv info Llama-3.2-1B-Instruct             budgets and memory of a model\n  \
+        windowkv inspect prompt.txt                     a page that shows what is kept of it\n\n\
         Exit codes: 0, 1 for a failure, 2 for a wrong command line."
 )]
 struct Cli {
@@ -51,6 +55,8 @@ enum Command {
     Generate(Box<generate::Generate>),
     /// Say what a model is, what its layers may keep, and how much memory a prompt takes
     Info(Box<info::Info>),
+    /// Write a page that shows what each method keeps of a prompt
+    Inspect(Box<inspect::Inspect>),
     /// Evaluate methods on LongBench: predictions, scores, and a table like the paper's
     Longbench(Box<longbench::LongBench>),
     /// Try the embedded demo model: no download, no GPU
@@ -108,6 +114,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Generate(generate) => generate.run(),
         Command::Info(info) => info.run(),
+        Command::Inspect(inspect) => inspect.run(),
         Command::Longbench(longbench) => longbench.run(),
         Command::Demo(demo) => demo.run(),
         Command::Niah(niah) => niah.run(),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array2, ArrayView2, ArrayView3, ArrayViewMut2, s};
 use windowkv_ref::layer::{Llama3Scaling, Rope, apply_rope, rms_norm, silu_mul};
-use windowkv_ref::methods::{LayerInput, Method, Selection, Selector};
+use windowkv_ref::methods::{LayerInput, Method, Selection};
 use windowkv_ref::policy::ModelShape;
 use windowkv_ref::{attention, softmax_scale};
 
-use super::kv_cache::{KvCache, LayerCache};
+use super::kv_cache::KvCache;
 use super::linear::{Output, project, stream, stream_tensor};
 use super::memory::PREFILL_ROWS;
+use super::visit::{Compress, LayerVisitor};
 use crate::config::ModelConfig;
 use crate::weights::{LayerWeights, Weights};
 use crate::{Error, Result};
@@ -32,12 +33,6 @@ pub struct Prefilled {
     pub cache: KvCache,
     /// What each layer kept, and why.
     pub selections: Vec<Selection<f32>>,
-}
-
-/// One method on its way through the layers.
-struct Reader {
-    selector: Box<dyn Selector<f32>>,
-    prefilled: Prefilled,
 }
 
 impl Llama {
@@ -106,32 +101,38 @@ impl Llama {
         new_tokens: usize,
         progress: &mut dyn FnMut(f64),
     ) -> Result<Vec<Prefilled>> {
-        if ids.is_empty() {
-            return Err(Error::EmptyPrompt);
-        }
-        let seqlen = ids.len();
-        let limit = self.config.max_position_embeddings;
-        if seqlen.saturating_add(new_tokens) > limit {
-            return Err(Error::ContextTooSmall {
-                prompt_tokens: seqlen,
-                max_new_tokens: new_tokens,
-                limit,
-            });
-        }
+        self.check_prompt(ids, new_tokens)?;
         let start = |method: &&dyn Method<f32>| {
-            Ok(Reader {
-                selector: method.start(self.shape(), seqlen)?,
-                prefilled: Prefilled {
-                    logits: Vec::new(),
-                    cache: KvCache {
-                        layers: Vec::new(),
-                        position: seqlen,
-                    },
-                    selections: Vec::new(),
-                },
-            })
+            let selector = method.start(self.shape(), ids.len())?;
+            Ok(Compress::new(selector, ids.len(), new_tokens))
         };
         let mut readers = methods.iter().map(start).collect::<Result<Vec<_>>>()?;
+        let mut visitors: Vec<&mut dyn LayerVisitor> = Vec::new();
+        visitors.extend(
+            readers
+                .iter_mut()
+                .map(|reader| reader as &mut dyn LayerVisitor),
+        );
+        self.visit_layers(ids, &mut visitors, progress)?;
+        Ok(readers.into_iter().map(Compress::finish).collect())
+    }
+
+    /// Runs the prompt over its full length, shows each layer's queries, keys and values to the visitors, and keeps
+    /// none of them itself. What each sees has the same bits as alone.
+    ///
+    /// `progress` is told the share of the work that is done, between 0 and 1.
+    ///
+    /// # Errors
+    /// An empty prompt, one that does not fit the model's context, ids over the vocabulary, weights that changed,
+    /// and what a visitor refuses.
+    pub fn visit_layers(
+        &self,
+        ids: &[u32],
+        visitors: &mut [&mut dyn LayerVisitor],
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<()> {
+        self.check_prompt(ids, 0)?;
+        let seqlen = ids.len();
         let mut x = self.embed(ids)?;
         let positions: Vec<usize> = (0..seqlen).collect();
         let mut tensors = LayerTensors::new(&self.config, seqlen);
@@ -139,31 +140,31 @@ impl Llama {
         let num_layers = self.config.num_layers;
         for (layer, weights) in self.weights.layers.iter().enumerate() {
             // Nothing reads the last layer's output but the logits of the last token, so there only the rows that
-            // a method looks at are computed: in a pass for each number of rows, on which a product's bits depend.
+            // a visitor looks at are computed: in a pass for each number of rows, on which a product's bits depend.
             let last = layer + 1 == num_layers;
-            let mut passes: BTreeMap<usize, Vec<&mut Reader>> = BTreeMap::new();
-            for reader in &mut readers {
-                let observed = reader.selector.query_rows(layer);
+            let mut passes: BTreeMap<usize, Vec<&mut dyn LayerVisitor>> = BTreeMap::new();
+            for visitor in visitors.iter_mut() {
+                let observed = visitor.query_rows(layer);
                 let rows = if last { observed.max(1) } else { seqlen };
-                passes.entry(rows).or_default().push(reader);
+                passes.entry(rows).or_default().push(&mut **visitor);
             }
             let num_passes = passes.len() as f64;
-            for (pass, (rows, mut readers)) in passes.into_iter().enumerate() {
+            for (pass, (rows, mut visitors)) in passes.into_iter().enumerate() {
                 let mut report = |part: f64| {
                     let of_layer = (pass as f64 + part) / num_passes;
                     progress((layer as f64 + of_layer) / num_layers as f64);
                 };
                 self.qkv(weights, x.view(), rows, &mut tensors, &mut scratch)?;
                 report(0.3);
-                self.attend(layer, rows, &mut tensors, &mut readers, new_tokens)?;
+                self.attend(layer, rows, &mut tensors, &mut visitors)?;
                 report(0.5);
                 if last {
                     let mut x = x.slice(s![seqlen - 1.., ..]).to_owned();
                     let attended = tensors.attended.slice(s![rows - 1..rows, ..]);
                     self.output_and_mlp(weights, attended, x.view_mut(), &mut scratch)?;
                     let logits = self.logits(x.view())?.into_raw_vec_and_offset().0;
-                    for reader in readers {
-                        reader.prefilled.logits.clone_from(&logits);
+                    for visitor in visitors {
+                        visitor.logits(&logits);
                     }
                 } else {
                     let attended = tensors.attended.view();
@@ -173,47 +174,52 @@ impl Llama {
                 report(1.0);
             }
         }
-        Ok(readers.into_iter().map(|reader| reader.prefilled).collect())
+        Ok(())
     }
 
-    /// Attention of the last `rows` queries of a layer, and what each reader keeps of it.
+    /// Attention of the last `rows` queries of a layer, shown to the visitors.
     fn attend(
         &self,
         layer: usize,
         rows: usize,
         tensors: &mut LayerTensors,
-        readers: &mut [&mut Reader],
-        new_tokens: usize,
+        visitors: &mut [&mut dyn LayerVisitor],
     ) -> Result<()> {
         let head_dim = self.config.head_dim;
         let q = split_heads(tensors.q.slice(s![..rows, ..]), head_dim);
         let k = split_heads(tensors.k.view(), head_dim);
         let v = split_heads(tensors.v.view(), head_dim);
-        let seqlen = k.dim().0;
         let scale = softmax_scale(head_dim);
         let out = split_heads_mut(tensors.attended.slice_mut(s![..rows, ..]), head_dim);
         let lse = tensors.lse.slice_mut(s![.., ..rows]);
         attention::prefill_into(q, k, v, scale, out, lse)?;
-        for Reader {
-            selector,
-            prefilled,
-        } in readers
-        {
-            let first = rows - selector.query_rows(layer).min(rows);
+        for visitor in visitors {
+            let first = rows - visitor.query_rows(layer).min(rows);
             let input = LayerInput {
                 q: q.slice_move(s![first.., .., ..]),
                 k,
                 lse: tensors.lse.slice(s![.., first..rows]),
                 softmax_scale: scale,
             };
-            let selection = selector.select(layer, &input)?;
-            let gathered = LayerCache::gather(k, v, &selection.kept, new_tokens);
-            prefilled.cache.layers.push(gathered);
-            let windows = selection.windows.as_ref().map(|choice| &choice.windows);
-            tracing::debug!(layer, kept = selection.kept.len(seqlen), ?windows, "kept");
-            prefilled.selections.push(selection);
+            visitor.visit(layer, &input, v)?;
         }
         Ok(())
+    }
+
+    /// Whether the prompt is one, and fits the context with `new_tokens` more.
+    fn check_prompt(&self, ids: &[u32], new_tokens: usize) -> Result<()> {
+        let limit = self.config.max_position_embeddings;
+        if ids.is_empty() {
+            Err(Error::EmptyPrompt)
+        } else if ids.len().saturating_add(new_tokens) > limit {
+            Err(Error::ContextTooSmall {
+                prompt_tokens: ids.len(),
+                max_new_tokens: new_tokens,
+                limit,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// Runs one token of each sequence; its key and value are appended to the sequence's cache.

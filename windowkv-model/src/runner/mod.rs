@@ -13,6 +13,7 @@ mod memory;
 mod model;
 mod sampling;
 mod stop;
+mod visit;
 
 pub use generate::{
     Finish, Generation, GroupReport, KvReport, Request, Timing, generate, generate_batch,
@@ -24,3 +25,4 @@ pub use memory::{MemoryPlan, available_memory, check_memory, peak_memory};
 pub use model::Model;
 pub(crate) use model::preset;
 pub use sampling::{Sampler, Sampling};
+pub use visit::LayerVisitor;

@@ -9,12 +9,26 @@ use crate::{Error, Real};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowKv {
     config: WindowKvConfig,
+    every_layer: bool,
 }
 
 impl WindowKv {
     /// With these settings.
     pub fn new(config: WindowKvConfig) -> Self {
-        Self { config }
+        Self {
+            config,
+            every_layer: false,
+        }
+    }
+
+    /// Every layer is scored and chooses for itself with its group's budget, and is scored also where nothing has
+    /// to go. A group's leader chooses as it does for the group. For looking at how much alike the layers choose
+    /// (the paper's figure 2), not a way to save scoring.
+    pub fn every_layer(config: WindowKvConfig) -> Self {
+        Self {
+            config,
+            every_layer: true,
+        }
     }
 }
 
@@ -30,6 +44,7 @@ impl<F: Real> Method<F> for WindowKv {
         let config = self.config.clone();
         Ok(Box::new(WindowKvSelector {
             config,
+            every_layer: self.every_layer,
             model,
             seqlen,
             windows,
@@ -41,6 +56,8 @@ impl<F: Real> Method<F> for WindowKv {
 
 struct WindowKvSelector {
     config: WindowKvConfig,
+    /// Whether every layer leads itself.
+    every_layer: bool,
     model: ModelShape,
     seqlen: usize,
     windows: Windows,
@@ -52,15 +69,18 @@ struct WindowKvSelector {
 
 impl WindowKvSelector {
     fn leader(&self, layer: usize) -> usize {
-        layer - layer % self.config.shared_layers
+        if self.every_layer {
+            layer
+        } else {
+            layer - layer % self.config.shared_layers
+        }
     }
 
-    /// Whether the layer is a leader that has a choice to make.
+    /// Whether the layer is a leader that has a choice to make, or one that is scored in any case.
     fn is_scored(&self, layer: usize) -> bool {
         let budget = self.budgets[layer];
-        layer == self.leader(layer)
-            && !self.windows.keeps_all(budget)
-            && self.windows.kept_count(budget) > 0
+        let has_choice = !self.windows.keeps_all(budget) && self.windows.kept_count(budget) > 0;
+        layer == self.leader(layer) && (has_choice || self.every_layer && self.windows.count() > 0)
     }
 
     fn choose<F: Real>(
@@ -114,8 +134,9 @@ impl<F: Real> Selector<F> for WindowKvSelector {
             windows,
             leader,
         };
+        let scored = self.is_scored(layer);
         // Every layer of a group has the group's budget, so these two hold for the whole group.
-        if self.windows.keeps_all(self.budgets[layer]) {
+        if !scored && self.windows.keeps_all(self.budgets[layer]) {
             let windows = Some(choice((0..self.windows.count()).collect(), None));
             return Ok(Selection {
                 kept: Kept::All,
@@ -123,7 +144,7 @@ impl<F: Real> Selector<F> for WindowKvSelector {
                 scores: None,
             });
         }
-        if self.windows.kept_count(self.budgets[layer]) == 0 {
+        if !scored && self.windows.kept_count(self.budgets[layer]) == 0 {
             let kept = Kept::Shared(self.windows.positions(&[]));
             return Ok(Selection {
                 kept,
