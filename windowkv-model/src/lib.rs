@@ -19,6 +19,7 @@
 #![deny(unsafe_code)]
 
 pub mod chat;
+pub mod classifier;
 pub mod cli;
 pub mod config;
 pub mod demo;

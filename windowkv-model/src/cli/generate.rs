@@ -1,15 +1,15 @@
 //! `windowkv generate`
 
-use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use windowkv_ref::methods::Method;
+use windowkv_ref::methods::{Method, MethodKind};
+use windowkv_ref::policy::Task;
 
 use super::compression::{CompressionArgs, say_notes};
 use super::terminal::{print, progress, say};
-use super::{output, terminal};
+use super::{output, prompt, task};
 use crate::chat::Message;
 use crate::runner::{
     MemoryPlan, Model, Request, Sampling, available_memory, generate, peak_memory,
@@ -17,15 +17,12 @@ use crate::runner::{
 use crate::settings::cut_middle;
 use crate::{Error, Result};
 
-/// Longest prompt that is read, in bytes: some million tokens, beyond what this runner can work through, so
-/// that a wrong file cannot fill the memory (a tokenizer takes some fifty times the text).
-const MAX_PROMPT_BYTES: u64 = 1 << 24;
-
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windowkv generate --prompt-file prompt.txt --model-dir Qwen2.5-1.5B-Instruct --max-capacity-prompt 1024\n  \
     windowkv demo prompt | windowkv generate --max-capacity-prompt 12% --json\n  \
-    windowkv generate --prompt-file prompt.txt --method snapkv --window-size 16 --temperature 0.7 --top-p 0.9\n\n\
+    windowkv generate --prompt-file prompt.txt --method snapkv --window-size 16 --temperature 0.7 --top-p 0.9\n  \
+    windowkv generate --prompt-file prompt.txt --task aggregation --aggregation window=32,suffix=16,p=8\n\n\
     The released script's options work as they are:\n  \
     windowkv generate --model_type llama3_windowkv --model_half --use_cache --attn_implementation sdpa \\\n    \
     --max_capacity_prompt 2048 --review_window_size 8 --shared_layers 8 --suffix_max 32 --suffix_avg 16 \\\n    \
@@ -103,7 +100,7 @@ pub(super) struct Generate {
 
 impl Generate {
     pub(super) fn run(&self) -> Result<()> {
-        let prompt = self.prompt()?;
+        let prompt = prompt::read(self.prompt.as_deref(), self.prompt_file.as_deref())?;
         if prompt.trim().is_empty() {
             return Err(Error::EmptyPrompt);
         }
@@ -112,8 +109,25 @@ impl Generate {
             None => Model::demo()?,
         };
         let config = model.llama.config();
+        // Other methods do not depend on the task.
+        let chosen = match self.compression.kind() {
+            MethodKind::WindowKv => {
+                let chooser = self.compression.task.chooser()?;
+                Some((chooser.choose(&prompt)?, chooser))
+            }
+            _ => None,
+        };
+        let task = chosen
+            .as_ref()
+            .map_or(Task::Localization, |(decision, _)| decision.task);
         let (compression, mut notes) =
-            self.compression.resolve(&model.preset, config.num_layers)?;
+            self.compression
+                .resolve_for(&model.preset, config.num_layers, task)?;
+        notes.extend(
+            chosen
+                .iter()
+                .filter_map(|(decision, _)| task::doubt(decision)),
+        );
 
         let ids = self.encode(&model, &prompt)?;
         if self.model_dir.is_none() {
@@ -183,49 +197,16 @@ impl Generate {
                 "prompt_tokens": ids.len(), "prompt_tokens_cut": cut, "new_tokens": answer.ids.len(),
                 "kv": answer.kv, "timing": answer.timing, "peak_memory_bytes": peak_memory(),
                 "compression": compression, "sampling": request.sampling, "notes": notes,
+                "task": chosen.as_ref().map(|(decision, chooser)| task::report(decision, chooser, &answer.timing)),
             });
             print(&format!("{report}\n"))
         } else {
             print("\n")?;
             say(&output::table(&answer));
+            if let Some((decision, _)) = &chosen {
+                say(&task::line(decision, &answer.timing));
+            }
             Ok(())
-        }
-    }
-
-    fn prompt(&self) -> Result<String> {
-        if let Some(prompt) = &self.prompt {
-            return Ok(prompt.clone());
-        }
-        match self.prompt_file.as_deref() {
-            Some(path) if path.as_os_str() != "-" => {
-                let bytes = crate::files::read_bounded(path, MAX_PROMPT_BYTES)?;
-                Ok(crate::files::utf8(&bytes, path)?.to_owned())
-            }
-            _ => {
-                let mut bytes = Vec::new();
-                let stdin = std::io::stdin();
-                if std::io::IsTerminal::is_terminal(&stdin) {
-                    terminal::say("type the prompt, then Ctrl-D");
-                }
-                stdin
-                    .lock()
-                    .take(MAX_PROMPT_BYTES + 1)
-                    .read_to_end(&mut bytes)
-                    .map_err(|source| Error::Stream {
-                        action: "read standard input",
-                        source,
-                    })?;
-                let path = std::path::Path::new("standard input");
-                let len = bytes.len() as u64;
-                if len > MAX_PROMPT_BYTES {
-                    return Err(Error::FileTooLarge {
-                        path: path.to_owned(),
-                        len,
-                        limit: MAX_PROMPT_BYTES,
-                    });
-                }
-                Ok(crate::files::utf8(&bytes, path)?.to_owned())
-            }
         }
     }
 

@@ -1,11 +1,14 @@
 //! The command line of `windowkv`: text on standard output, everything else on standard error.
 
 mod allocator;
+mod classify;
 mod compression;
 mod demo;
 mod generate;
 mod info;
 mod output;
+mod prompt;
+mod task;
 mod terminal;
 
 use std::ops::RangeInclusive;
@@ -44,6 +47,8 @@ enum Command {
     Generate(Box<generate::Generate>),
     /// Say what a model is, what its layers may keep, and how much memory a prompt takes
     Info(Box<info::Info>),
+    /// Say which kind of task prompts ask for, and measure the classifier that decides it
+    Classify(Box<classify::Classify>),
     /// Try the embedded demo model: no download, no GPU
     Demo(Box<demo::Demo>),
     /// Print the completion script of a shell
@@ -93,6 +98,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Generate(generate) => generate.run(),
         Command::Info(info) => info.run(),
+        Command::Classify(classify) => classify.run(),
         Command::Demo(demo) => demo.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
