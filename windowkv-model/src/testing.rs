@@ -21,7 +21,12 @@ pub fn read_untrusted_pth(file: &[u8]) -> bool {
         .tensors()
         .into_iter()
         .take(4)
-        .map(|(name, shape)| (name.to_owned(), shape.iter().map(|&length| length as usize).collect()))
+        .map(|(name, shape)| {
+            (
+                name.to_owned(),
+                shape.iter().map(|&length| length as usize).collect(),
+            )
+        })
         .collect();
     for (name, shape) in described {
         if let Ok(Some(values)) = dict.tensor(&name, &shape) {

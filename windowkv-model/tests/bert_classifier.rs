@@ -47,7 +47,12 @@ fn check(classifier: &BertClassifier) -> f32 {
     let mut most = 0.0_f32;
     let mut labels = [0; 2];
     for case in cases() {
-        assert_eq!(classifier.ids(&case.text).unwrap(), case.ids, "{:.60}", case.text);
+        assert_eq!(
+            classifier.ids(&case.text).unwrap(),
+            case.ids,
+            "{:.60}",
+            case.text
+        );
         let output = classifier.classify(&case.text).unwrap();
         assert_close(&output.pooled, &case.pooled, "pooled");
         assert_close(&output.logits, &case.logits, "logits");
@@ -79,7 +84,10 @@ const CASE: (&str, &str) = ("tokenizer_config.json", "tokenizer_config.json");
 fn head(dir: &Path) -> PathBuf {
     let bytes = fs::read(fixture("classifier.safetensors")).unwrap();
     let all = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let head = all.tensors().into_iter().filter(|(name, _)| name.starts_with("linear"));
+    let head = all
+        .tensors()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("linear"));
     let path = dir.join("head.safetensors");
     let bytes = safetensors::serialize(head, None).unwrap();
     fs::write(&path, bytes).unwrap();
@@ -90,7 +98,10 @@ fn head(dir: &Path) -> PathBuf {
 fn both_forms_give_what_pytorch_computes() {
     for form in ["classifier.pth", "classifier.safetensors"] {
         let classifier = BertClassifier::load(&fixture(""), &fixture(form)).unwrap();
-        println!("{form}: largest difference of pooled outputs {:e}", check(&classifier));
+        println!(
+            "{form}: largest difference of pooled outputs {:e}",
+            check(&classifier)
+        );
     }
 }
 
@@ -172,7 +183,10 @@ fn broken_folders_are_refused_by_file() {
     let absent = load(&fixture(""), Path::new("absent.pth"));
     assert!(matches!(absent, Error::Io { .. }), "{absent}");
     let folder_as_file = load(&fixture(""), &fixture(""));
-    assert!(matches!(folder_as_file, Error::NotAFile { .. }), "{folder_as_file}");
+    assert!(
+        matches!(folder_as_file, Error::NotAFile { .. }),
+        "{folder_as_file}"
+    );
     let text = load(&fixture(""), &fixture("vocab.txt"));
     assert!(matches!(text, Error::Pth { .. }), "{text}");
 
@@ -189,8 +203,14 @@ fn broken_folders_are_refused_by_file() {
 fn a_text_without_room_and_broken_weights_are_errors() {
     let classifier = BertClassifier::load(&fixture(""), &fixture("classifier.pth")).unwrap();
     for len in [0, 513] {
-        let message = classifier.classify_ids(&vec![5; len]).unwrap_err().to_string();
-        assert!(message.contains(&len.to_string()) && message.contains("512"), "{message}");
+        let message = classifier
+            .classify_ids(&vec![5; len])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains(&len.to_string()) && message.contains("512"),
+            "{message}"
+        );
     }
     // NaN in the head.
     let dir = folder(&[CONFIG, VOCAB, CASE]);
@@ -198,9 +218,16 @@ fn a_text_without_room_and_broken_weights_are_errors() {
     let all = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let nan: Vec<u8> = [f32::NAN; 2].iter().flat_map(|x| x.to_le_bytes()).collect();
     let tensors = all.tensors().into_iter().map(|(name, view)| {
-        let data = if name == "linear.bias" { &nan[..] } else { view.data() };
+        let data = if name == "linear.bias" {
+            &nan[..]
+        } else {
+            view.data()
+        };
         let shape = view.shape().to_vec();
-        (name, safetensors::tensor::TensorView::new(view.dtype(), shape, data).unwrap())
+        (
+            name,
+            safetensors::tensor::TensorView::new(view.dtype(), shape, data).unwrap(),
+        )
     });
     let path = dir.path().join("nan.safetensors");
     fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();

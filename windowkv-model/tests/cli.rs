@@ -430,9 +430,12 @@ fn the_released_scripts_command_line_works() {
         "--model_dir",
         text(&dir),
         "--bert_model_dir",
-        "bert-base-cased",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bert-fixture"),
         "--classifier_dir",
-        "classifier.pth",
+        concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/bert-fixture/classifier.pth"
+        ),
         "--max_new_tokens",
         "3",
         "--json",
@@ -444,8 +447,6 @@ fn the_released_scripts_command_line_works() {
         "--use-cache",
         "--attn-implementation",
         "--layer-decay-strategy",
-        "--bert-model-dir",
-        "--task auto",
     ] {
         let times = run
             .stderr
@@ -464,6 +465,8 @@ fn the_released_scripts_command_line_works() {
     let tokens = group["kept_tokens"].as_u64().unwrap();
     assert!([16 + 5 * 8, 16 + 4 * 8 + 4].contains(&tokens), "{tokens}");
     assert_eq!(report["sampling"]["seed"], 42);
+    assert_eq!(report["task"]["source"], "bert");
+    assert_eq!(report["task"]["task"], "localization");
 
     let full = [
         "generate",

@@ -109,7 +109,11 @@ impl Corpus {
             mutate(&mut file, &mut random);
             return file;
         }
-        let mut stream = any(&mut random, &self.streams);
+        // Half of them begin as a sound stream, so that tensors are built.
+        let mut stream = match random.next_u32() % 2 {
+            0 => archive::op::sound(),
+            _ => any(&mut random, &self.streams),
+        };
         if random.next_u32().is_multiple_of(4) {
             // The beginning of one and the end of another.
             let other = any(&mut random, &self.streams);
@@ -134,8 +138,9 @@ fn stream(file: &[u8]) -> Option<Vec<u8>> {
 fn mutate(bytes: &mut Vec<u8>, random: &mut ChaCha8Rng) {
     /// Operations of the machine, and bytes at the edges of numbers.
     const BYTES: &[u8] = b"\x00\x01\x7f\x80\xff().tuseb}QRXJKMN\x85\x86\x87\x88\x89\x8acqrhj]aG0";
-    for _ in 0..1 + random.next_u32() % 6 {
-        let pick = |limit: usize, random: &mut ChaCha8Rng| random.next_u32() as usize % limit.max(1);
+    for _ in 0..1 + random.next_u32() % 4 {
+        let pick =
+            |limit: usize, random: &mut ChaCha8Rng| random.next_u32() as usize % limit.max(1);
         let at = pick(bytes.len() + 1, random);
         let byte = BYTES[pick(BYTES.len(), random)];
         match random.next_u32() % 7 {
@@ -151,7 +156,15 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut ChaCha8Rng) {
                 bytes.splice(to..to, part);
             }
             6 if at + 4 <= bytes.len() => {
-                let numbers = [0, 1, u32::MAX, u32::MAX - 1, i32::MAX as u32, 1 << 16, bytes.len() as u32];
+                let numbers = [
+                    0,
+                    1,
+                    u32::MAX,
+                    u32::MAX - 1,
+                    i32::MAX as u32,
+                    1 << 16,
+                    bytes.len() as u32,
+                ];
                 let number = numbers[pick(numbers.len(), random)];
                 bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
             }

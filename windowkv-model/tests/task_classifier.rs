@@ -40,14 +40,20 @@ fn held_out_phrasings_are_right_in_95_of_100() {
     assert!(confusion.accuracy() >= 0.95, "{confusion:?}");
     // Neither task is bought at the cost of the other.
     for row in confusion.matrix {
-        assert!(row.iter().max().unwrap() * 100 >= 93 * row.iter().sum::<usize>(), "{confusion:?}");
+        assert!(
+            row.iter().max().unwrap() * 100 >= 93 * row.iter().sum::<usize>(),
+            "{confusion:?}"
+        );
     }
 }
 
 #[test]
 fn a_prompt_of_100_000_characters_takes_less_than_a_millisecond() {
     let classifier = LinearClassifier::embedded();
-    for prompt in ["Some words of a long text. ".repeat(3704), "文字".repeat(50_000)] {
+    for prompt in [
+        "Some words of a long text. ".repeat(3704),
+        "文字".repeat(50_000),
+    ] {
         assert!(prompt.chars().count() >= 100_000);
         let mut seconds: Vec<f64> = (0..41)
             .map(|_| {
@@ -76,7 +82,9 @@ fn longbench() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
     let dir = std::env::var_os("WINDOWKV_LONGBENCH")
         .map_or_else(|| root.join("../shared/longbench"), PathBuf::from);
-    dir.join("config/dataset2prompt.json").exists().then_some(dir)
+    dir.join("config/dataset2prompt.json")
+        .exists()
+        .then_some(dir)
 }
 
 /// Real benchmark phrasings and documents, none of which the training has seen.
@@ -91,9 +99,16 @@ fn longbench_prompts_get_their_tasks() {
         serde_json::from_str(&read(dir.join("config/dataset2prompt.json"))).unwrap();
     let cases = |dataset: &str| -> Vec<Value> {
         let lines = read(dir.join(format!("data/{dataset}.jsonl")));
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     };
-    let documents = [cases("multi_news"), cases("multifieldqa_zh"), cases("passage_retrieval_zh")];
+    let documents = [
+        cases("multi_news"),
+        cases("multifieldqa_zh"),
+        cases("passage_retrieval_zh"),
+    ];
     let code = "def area(width, height):\n    return width * height\n".repeat(100);
     let questions = "Question: How far is it to the moon?\nType: distance\n".repeat(100);
     let mut counted = 0;
@@ -103,18 +118,30 @@ fn longbench_prompts_get_their_tasks() {
             "narrativeqa" | "multifieldqa_zh" => Task::Localization,
             "multi_news" | "passage_retrieval_zh" | "trec" | "lcc" => Task::Aggregation,
             // Further datasets of the benchmark, where a copy has them.
-            "qasper" | "multifieldqa_en" | "hotpotqa" | "2wikimqa" | "musique" | "dureader" => Task::Localization,
-            "gov_report" | "qmsum" | "vcsum" | "samsum" | "lsht" | "passage_count" | "passage_retrieval_en"
+            "qasper" | "multifieldqa_en" | "hotpotqa" | "2wikimqa" | "musique" | "dureader" => {
+                Task::Localization
+            }
+            "gov_report"
+            | "qmsum"
+            | "vcsum"
+            | "samsum"
+            | "lsht"
+            | "passage_count"
+            | "passage_retrieval_en"
             | "repobench-p" => Task::Aggregation,
             _ => continue,
         };
         let chinese = !template.is_ascii();
         let made = |context: &str, input: &str| {
-            template.replace("{context}", context).replace("{input}", input)
+            template
+                .replace("{context}", context)
+                .replace("{input}", input)
         };
         let prompts: Vec<String> = match dataset.as_str() {
             "lcc" | "repobench-p" => vec![made(&code, "")],
-            "trec" | "lsht" | "samsum" => vec![made(&questions, "Question: Who built the bridge?\nType:")],
+            "trec" | "lsht" | "samsum" => {
+                vec![made(&questions, "Question: Who built the bridge?\nType:")]
+            }
             _ => documents
                 .iter()
                 .flatten()
@@ -168,7 +195,9 @@ fn each_request_of_a_batch_follows_its_own_task() {
     assert_eq!(tasks, [Task::Localization, Task::Aggregation]);
 
     for mapping in [TaskMapping::Paper, TaskMapping::Released] {
-        let ids = texts.each_ref().map(|text| model.tokenizer.encode(text, true).unwrap());
+        let ids = texts
+            .each_ref()
+            .map(|text| model.tokenizer.encode(text, true).unwrap());
         let configs = tasks.map(|task| config(&model.preset, mapping, task));
         assert_ne!(configs[0].strategy, configs[1].strategy);
         assert_eq!(
@@ -199,9 +228,15 @@ fn each_request_of_a_batch_follows_its_own_task() {
                 let review = ids[index].len() - config.suffix_len;
                 let kept: usize = windows
                     .iter()
-                    .map(|window| ((window + 1) * config.window_len).min(review) - window * config.window_len)
+                    .map(|window| {
+                        ((window + 1) * config.window_len).min(review) - window * config.window_len
+                    })
                     .sum();
-                assert_eq!(group.kept_tokens, kept + config.suffix_len, "{mapping:?} {index}");
+                assert_eq!(
+                    group.kept_tokens,
+                    kept + config.suffix_len,
+                    "{mapping:?} {index}"
+                );
             }
         }
         // Had the second request followed the first one's task, it would have kept other windows.

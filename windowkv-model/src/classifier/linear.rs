@@ -9,8 +9,8 @@ static WEIGHTS: &[u8] = include_bytes!("../../task-classifier/weights.bin");
 
 /// First bytes of a file of weights; the digit is the version of features and format.
 const MAGIC: [u8; 8] = *b"WKVTASK1";
-/// Length of a file of weights: magic, scale and bias as little-endian f32, one i8 for each feature.
-pub const WEIGHTS_BYTES: usize = 16 + BUCKETS;
+/// Length of a file of weights: magic, the scale as little-endian f32, one i8 for each feature.
+pub const WEIGHTS_BYTES: usize = 12 + BUCKETS;
 
 /// A prompt whose margin is below this is taken as localization, whatever the sign.
 ///
@@ -18,12 +18,12 @@ pub const WEIGHTS_BYTES: usize = 16 + BUCKETS;
 /// (small talk, an empty one) lie below.
 pub const LEAST_MARGIN: f32 = 0.1;
 
-/// A linear classifier: `margin = bias + scale * sum(weight * feature)`, above 0 for aggregation.
+/// A linear classifier: `margin = scale * sum(weight * feature)`, above 0 for aggregation. There is no bias: a prompt
+/// of which nothing is known has the margin 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearClassifier {
     weights: Vec<i8>,
     scale: f32,
-    bias: f32,
 }
 
 /// What the classifier says of a prompt.
@@ -50,7 +50,7 @@ impl LinearClassifier {
     ///
     /// # Panics
     /// If there are not [`BUCKETS`] of them.
-    pub fn from_weights(weights: &[f32], bias: f32) -> Self {
+    pub fn from_weights(weights: &[f32]) -> Self {
         assert_eq!(weights.len(), BUCKETS);
         let largest = weights
             .iter()
@@ -62,22 +62,18 @@ impl LinearClassifier {
                 .map(|weight| (weight / scale).round() as i8)
                 .collect(),
             scale,
-            bias,
         }
     }
 
     /// Reads a file of weights; `None` if it is not one of this version.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (magic, rest) = bytes.split_first_chunk::<8>()?;
-        let (scale, rest) = rest.split_first_chunk::<4>()?;
-        let (bias, weights) = rest.split_first_chunk::<4>()?;
-        let (scale, bias) = (f32::from_le_bytes(*scale), f32::from_le_bytes(*bias));
-        let sound =
-            *magic == MAGIC && weights.len() == BUCKETS && scale.is_finite() && bias.is_finite();
+        let (scale, weights) = rest.split_first_chunk::<4>()?;
+        let scale = f32::from_le_bytes(*scale);
+        let sound = *magic == MAGIC && weights.len() == BUCKETS && scale.is_finite();
         sound.then(|| Self {
             weights: weights.iter().map(|&byte| byte as i8).collect(),
             scale,
-            bias,
         })
     }
 
@@ -85,7 +81,6 @@ impl LinearClassifier {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(self.scale.to_le_bytes());
-        bytes.extend(self.bias.to_le_bytes());
         bytes.extend(self.weights.iter().map(|&weight| weight as u8));
         bytes
     }
@@ -96,7 +91,7 @@ impl LinearClassifier {
             .iter()
             .map(|(place, value)| f32::from(self.weights[place]) * value)
             .sum();
-        self.bias + self.scale * sum
+        self.scale * sum
     }
 
     /// Classifies a prompt.
@@ -140,10 +135,10 @@ mod tests {
     #[test]
     fn a_small_margin_is_localization_and_says_so() {
         let place = Features::new("word").iter().next().unwrap();
-        let margin = |weight: f32, bias: f32| {
+        let margin = |weight: f32| {
             let mut weights = vec![0.0; BUCKETS];
             weights[place.0] = weight / place.1;
-            LinearClassifier::from_weights(&weights, bias).classify("word")
+            LinearClassifier::from_weights(&weights).classify("word")
         };
         let cases = [
             (1.0, Task::Aggregation, false),
@@ -152,13 +147,13 @@ mod tests {
             (-LEAST_MARGIN / 2.0, Task::Localization, true),
         ];
         for (weight, task, uncertain) in cases {
-            let output = margin(weight, 0.0);
+            let output = margin(weight);
             assert_eq!(
                 (output.task, output.uncertain),
                 (task, uncertain),
                 "{output:?}"
             );
         }
-        assert_eq!(margin(0.0, 0.0).task, Task::Localization);
+        assert_eq!(margin(0.0).task, Task::Localization);
     }
 }

@@ -1,6 +1,6 @@
 //! How the embedded classifier's weights are made, and how a classifier is measured.
 //!
-//! Averaged stochastic gradient descent on the modified Huber loss with margin m = y (w·x + b):
+//! Averaged stochastic gradient descent on the modified Huber loss with margin m = y w·x:
 //! (1 - m)^2 for m >= -1 and below 1, -4m below -1, 0 from 1 on. Each kind of instruction in each language weighs the same
 //! within its task, and both tasks weigh the same. One thread, no transcendental functions: the same seed gives
 //! the same bits on every machine.
@@ -38,10 +38,10 @@ impl Default for TrainingSettings {
     fn default() -> Self {
         Self {
             seed: 1,
-            variants: 24,
+            variants: 40,
             epochs: 12,
-            rate: 1.0,
-            decay: 0.15,
+            rate: 0.5,
+            decay: 0.1,
         }
     }
 }
@@ -64,9 +64,7 @@ pub fn train(settings: &TrainingSettings, progress: &mut dyn FnMut(usize)) -> Li
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed ^ 0x5eed);
     let mut order: Vec<usize> = (0..examples.len()).collect();
     let mut weights = vec![0.0_f32; BUCKETS];
-    let mut bias = 0.0_f32;
     let mut sum = vec![0.0_f32; BUCKETS];
-    let mut bias_sum = 0.0_f32;
     let steps = (settings.epochs * examples.len()) as f32;
     let mut step = 0.0_f32;
     for epoch in 0..settings.epochs {
@@ -76,15 +74,13 @@ pub fn train(settings: &TrainingSettings, progress: &mut dyn FnMut(usize)) -> Li
             let margin = features
                 .iter()
                 .map(|(place, value)| weights[place] * value)
-                .sum::<f32>()
-                + bias;
+                .sum::<f32>();
             let slope = loss_slope(label * margin) * label;
             let rate = settings.rate * (1.0 - step / steps);
             let change = -rate * importance * slope;
             for (place, value) in features.iter() {
                 weights[place] += change * value;
             }
-            bias += 0.01 * change;
             step += 1.0;
         }
         for weight in &mut weights {
@@ -93,14 +89,13 @@ pub fn train(settings: &TrainingSettings, progress: &mut dyn FnMut(usize)) -> Li
         for (sum, weight) in sum.iter_mut().zip(&weights) {
             *sum += weight;
         }
-        bias_sum += bias;
         progress(epoch + 1);
     }
     let epochs = settings.epochs.max(1) as f32;
     for weight in &mut sum {
         *weight /= epochs;
     }
-    LinearClassifier::from_weights(&sum, bias_sum / epochs)
+    LinearClassifier::from_weights(&sum)
 }
 
 /// The slope of the loss at a margin.

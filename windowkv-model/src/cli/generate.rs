@@ -109,11 +109,12 @@ impl Generate {
             None => Model::demo()?,
         };
         let config = model.llama.config();
-        // Other methods do not depend on the task.
+        // Other methods do not depend on the task. A classifier is dropped before the model runs: BERT takes as
+        // much memory as a small model.
         let chosen = match self.compression.kind() {
             MethodKind::WindowKv => {
                 let chooser = self.compression.task.chooser()?;
-                Some((chooser.choose(&prompt)?, chooser))
+                Some((chooser.choose(&prompt)?, chooser.load_seconds))
             }
             _ => None,
         };
@@ -197,7 +198,7 @@ impl Generate {
                 "prompt_tokens": ids.len(), "prompt_tokens_cut": cut, "new_tokens": answer.ids.len(),
                 "kv": answer.kv, "timing": answer.timing, "peak_memory_bytes": peak_memory(),
                 "compression": compression, "sampling": request.sampling, "notes": notes,
-                "task": chosen.as_ref().map(|(decision, chooser)| task::report(decision, chooser, &answer.timing)),
+                "task": chosen.as_ref().map(|(decision, load_seconds)| task::report(decision, *load_seconds, &answer.timing)),
             });
             print(&format!("{report}\n"))
         } else {

@@ -233,10 +233,10 @@ pub(super) fn line(decision: &TaskDecision, timing: &Timing) -> String {
 }
 
 /// The same in a run's JSON.
-pub(super) fn report(decision: &TaskDecision, chooser: &TaskChooser, timing: &Timing) -> Value {
+pub(super) fn report(decision: &TaskDecision, load_seconds: f64, timing: &Timing) -> Value {
     let mut report = json!(decision);
     report["share_of_run"] = share(decision, timing).into();
-    report["load_seconds"] = chooser.load_seconds.into();
+    report["load_seconds"] = load_seconds.into();
     report
 }
 

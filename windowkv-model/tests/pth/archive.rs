@@ -2,23 +2,23 @@
 
 /// One entry of an archive; any field may be spoilt.
 #[derive(Clone)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// In both headers.
-    pub name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// What follows the local header.
-    pub data: Vec<u8>,
-    pub method: u16,
-    pub flags: u16,
+    pub(crate) data: Vec<u8>,
+    pub(crate) method: u16,
+    pub(crate) flags: u16,
     /// Sizes as the central directory gives them: stored, whole.
-    pub sizes: [u32; 2],
+    pub(crate) sizes: [u32; 2],
     /// Name in the local header, if it differs.
-    pub local_name: Option<Vec<u8>>,
+    pub(crate) local_name: Option<Vec<u8>>,
     /// Offset of the local header, if it differs.
-    pub offset: Option<u32>,
+    pub(crate) offset: Option<u32>,
 }
 
 impl Entry {
-    pub fn new(name: &str, data: &[u8]) -> Self {
+    pub(crate) fn new(name: &str, data: &[u8]) -> Self {
         Self {
             name: name.into(),
             data: data.into(),
@@ -32,7 +32,7 @@ impl Entry {
 }
 
 /// An archive of stored entries; `end` may spoil its end record: entries, directory size, directory offset.
-pub fn zip(entries: &[Entry], end: impl FnOnce(&mut [u32; 3])) -> Vec<u8> {
+pub(crate) fn zip(entries: &[Entry], end: impl FnOnce(&mut [u32; 3])) -> Vec<u8> {
     let mut file = Vec::new();
     let mut directory = Vec::new();
     for entry in entries {
@@ -79,14 +79,12 @@ pub fn zip(entries: &[Entry], end: impl FnOnce(&mut [u32; 3])) -> Vec<u8> {
 }
 
 /// A state dict's archive with this data.pkl and one storage, `data/0`, of `floats` f32 numbers.
-pub fn state_dict(pickle: &[u8], floats: usize) -> Vec<u8> {
+pub(crate) fn state_dict(pickle: &[u8], floats: usize) -> Vec<u8> {
     zip(&entries(pickle, floats), |_| ())
 }
 
-pub fn entries(pickle: &[u8], floats: usize) -> Vec<Entry> {
-    let data: Vec<u8> = (0..floats)
-        .flat_map(|i| (i as f32).to_le_bytes())
-        .collect();
+pub(crate) fn entries(pickle: &[u8], floats: usize) -> Vec<Entry> {
+    let data: Vec<u8> = (0..floats).flat_map(|i| (i as f32).to_le_bytes()).collect();
     vec![
         Entry::new("archive/data.pkl", pickle),
         Entry::new("archive/byteorder", b"little"),
@@ -96,30 +94,30 @@ pub fn entries(pickle: &[u8], floats: usize) -> Vec<Entry> {
 }
 
 /// Pieces of a pickle stream.
-pub mod op {
-    pub const BEGIN: &[u8] = b"\x80\x02}";
-    pub const SET: &[u8] = b"s";
-    pub const END: &[u8] = b".";
+pub(crate) mod op {
+    pub(crate) const BEGIN: &[u8] = b"\x80\x02}";
+    pub(crate) const SET: &[u8] = b"s";
+    pub(crate) const END: &[u8] = b".";
 
-    pub fn text(text: &str) -> Vec<u8> {
+    pub(crate) fn text(text: &str) -> Vec<u8> {
         let len = (text.len() as u32).to_le_bytes();
         [b"X", &len[..], text.as_bytes()].concat()
     }
 
-    pub fn int(value: i32) -> Vec<u8> {
+    pub(crate) fn int(value: i32) -> Vec<u8> {
         [b"J", &value.to_le_bytes()[..]].concat()
     }
 
     /// A whole number in 8 bytes.
-    pub fn long(value: i64) -> Vec<u8> {
+    pub(crate) fn long(value: i64) -> Vec<u8> {
         [b"\x8a\x08", &value.to_le_bytes()[..]].concat()
     }
 
-    pub fn global(module: &str, name: &str) -> Vec<u8> {
+    pub(crate) fn global(module: &str, name: &str) -> Vec<u8> {
         format!("c{module}\n{name}\n").into_bytes()
     }
 
-    pub fn storage(kind: &str, key: &str, len: &[u8]) -> Vec<u8> {
+    pub(crate) fn storage(kind: &str, key: &str, len: &[u8]) -> Vec<u8> {
         let parts = [
             b"(".to_vec(),
             text("storage"),
@@ -133,12 +131,12 @@ pub mod op {
     }
 
     /// A tuple of numbers that are already written.
-    pub fn tuple(values: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn tuple(values: &[Vec<u8>]) -> Vec<u8> {
         [b"(".to_vec(), values.concat(), b"t".to_vec()].concat()
     }
 
     /// `_rebuild_tensor_v2(storage, offset, shape, strides, False, OrderedDict())`
-    pub fn tensor(storage: &[u8], offset: &[u8], shape: &[u8], strides: &[u8]) -> Vec<u8> {
+    pub(crate) fn tensor(storage: &[u8], offset: &[u8], shape: &[u8], strides: &[u8]) -> Vec<u8> {
         let parts = [
             global("torch._utils", "_rebuild_tensor_v2"),
             b"(".to_vec(),
@@ -154,12 +152,12 @@ pub mod op {
     }
 
     /// A state dict with one item.
-    pub fn dict(name: &str, value: &[u8]) -> Vec<u8> {
+    pub(crate) fn dict(name: &str, value: &[u8]) -> Vec<u8> {
         [BEGIN, &text(name), value, SET, END].concat()
     }
 
     /// A state dict with the tensor `w` of shape [2, 3] in the f32 storage `0` of 6 elements.
-    pub fn sound() -> Vec<u8> {
+    pub(crate) fn sound() -> Vec<u8> {
         dict(
             "w",
             &tensor(

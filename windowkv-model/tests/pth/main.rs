@@ -40,9 +40,17 @@ fn a_sound_file_gives_its_tensors() {
 fn each_element_type_is_converted() {
     for (kind, bytes, expected) in [
         ("DoubleStorage", 1.5_f64.to_le_bytes().to_vec(), Some(1.5)),
-        ("FloatStorage", (-2.25_f32).to_le_bytes().to_vec(), Some(-2.25)),
+        (
+            "FloatStorage",
+            (-2.25_f32).to_le_bytes().to_vec(),
+            Some(-2.25),
+        ),
         ("HalfStorage", 0x3e00_u16.to_le_bytes().to_vec(), Some(1.5)),
-        ("BFloat16Storage", 0x3fc0_u16.to_le_bytes().to_vec(), Some(1.5)),
+        (
+            "BFloat16Storage",
+            0x3fc0_u16.to_le_bytes().to_vec(),
+            Some(1.5),
+        ),
         ("LongStorage", 7_u64.to_le_bytes().to_vec(), None),
     ] {
         let one = op::tuple(&[op::int(1)]);
@@ -82,7 +90,10 @@ fn what_torch_writes_is_read() {
     let expected = safetensors::SafeTensors::deserialize(&safetensors).unwrap();
     for (name, view) in expected.tensors() {
         let values = dict.tensor(&name, view.shape()).unwrap().unwrap();
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         assert_eq!(bytes, view.data(), "{name}");
     }
 }
@@ -92,7 +103,10 @@ fn what_torch_writes_is_read() {
 #[test]
 fn cut_and_bent_files_never_panic() {
     let file = std::fs::read(fixture("classifier.pth")).unwrap();
-    for len in (0..file.len()).step_by(997).chain(file.len() - 100..file.len()) {
+    for len in (0..file.len())
+        .step_by(997)
+        .chain(file.len() - 100..file.len())
+    {
         assert!(open(&file[..len]).is_err(), "{len} bytes");
     }
     let structure = (0..8000).chain(file.len() - 4000..file.len());
@@ -125,7 +139,11 @@ fn hostile_files_are_refused_and_nothing_else_happens() {
         if !(message.contains(part) && message.starts_with("m.pth")) {
             wrong.push(format!("{name}: {message:?} lacks {part:?}"));
         }
-        assert!(start.elapsed().as_secs() < 5, "{name} took {:?}", start.elapsed());
+        assert!(
+            start.elapsed().as_secs() < 5,
+            "{name} took {:?}",
+            start.elapsed()
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     if let (Some(before), Some(after)) = (before, peak_memory()) {

@@ -56,7 +56,7 @@ pub fn prompts(split: Split, variants: usize, seed: u64) -> Vec<LabelledPrompt> 
         Split::Train => TRAIN,
         Split::HeldOut => HELD_OUT,
     };
-    let (words, contexts) = (Words::new(), Contexts::new());
+    let (words, contexts) = (Words::new(), Contexts::new(&TRAIN));
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut prompts = Vec::new();
     for (language, text) in files {
