@@ -128,14 +128,7 @@ impl BertClassifier {
             });
         }
         let logits = [localization, aggregation];
-        let relu = logits.map(|logit| logit.max(0.0));
-        let exp = relu.map(|x| (x - relu[0].max(relu[1])).exp());
-        let softmax = exp.map(|x| x / (exp[0] + exp[1]));
-        let task = if relu[1] > relu[0] {
-            Task::Aggregation
-        } else {
-            Task::Localization
-        };
+        let (softmax, task) = decide(logits);
         Ok(BertOutput {
             pooled,
             logits,
@@ -152,6 +145,19 @@ impl BertClassifier {
         let logits = self.head.forward(&pooled)?;
         Ok((pooled.squeeze(0)?.to_vec1()?, logits.squeeze(0)?.to_vec1()?))
     }
+}
+
+/// The softmax after ReLU, and the task of the larger one; a tie, as of two negative logits, is localization.
+fn decide(logits: [f32; 2]) -> ([f32; 2], Task) {
+    let relu = logits.map(|logit| logit.max(0.0));
+    let exp = relu.map(|x| (x - relu[0].max(relu[1])).exp());
+    let softmax = exp.map(|x| x / (exp[0] + exp[1]));
+    let task = if relu[1] > relu[0] {
+        Task::Aggregation
+    } else {
+        Task::Localization
+    };
+    (softmax, task)
 }
 
 fn candle(error: candle_core::Error) -> Error {
@@ -212,4 +218,28 @@ fn encoder_tensors(config: &Config) -> Vec<(String, Vec<usize>)> {
         tensors.push((format!("{norm}.bias"), vec![hidden]));
     }
     tensors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relu_comes_before_the_choice_and_ties_are_localization() {
+        for (logits, task) in [
+            ([1.0, 2.0], Task::Aggregation),
+            ([2.0, 1.0], Task::Localization),
+            ([1.0, 1.0], Task::Localization),
+            // ReLU makes a tie of these, whatever the larger one was.
+            ([-2.0, -1.0], Task::Localization),
+            ([-1.0, 0.0], Task::Localization),
+            ([-1.0, 0.1], Task::Aggregation),
+        ] {
+            assert_eq!(decide(logits).1, task, "{logits:?}");
+        }
+        assert_eq!(decide([-3.0, -1.0]).0, [0.5, 0.5]);
+        let [localization, aggregation] = decide([0.0, 3.0_f32.ln()]).0;
+        assert!((localization - 0.25).abs() < 1e-6 && (aggregation - 0.75).abs() < 1e-6);
+        assert_eq!(decide([1e30, 0.0]).0, [1.0, 0.0]);
+    }
 }
