@@ -12,10 +12,8 @@ const MAGIC: [u8; 8] = *b"WKVTASK1";
 /// Length of a file of weights: magic, the scale as little-endian f32, one i8 for each feature.
 pub const WEIGHTS_BYTES: usize = 12 + BUCKETS;
 
-/// A prompt whose margin is below this is taken as localization, whatever the sign.
-///
-/// Above it held-out phrasings are right in all but a few of a thousand cases; prompts that are neither
-/// (small talk, an empty one) lie below.
+/// A prompt whose margin is below this is taken as localization, whatever the sign. Of the held-out phrasings'
+/// prompts 5 in 100 lie so low, and most of those that are wrong do.
 pub const LEAST_MARGIN: f32 = 0.1;
 
 /// A linear classifier: `margin = scale * sum(weight * feature)`, above 0 for aggregation. There is no bias: a prompt

@@ -118,9 +118,7 @@ impl Classify {
             }
             return Ok(());
         };
-        if !self.json {
-            print(&heading())?;
-        }
+        let mut heading = Some(heading());
         prompt::json_lines(path, &mut |line, record| {
             let text = text_field(path, line, record, &self.input.field)?;
             let decision = classifier.classify(text)?;
@@ -129,7 +127,8 @@ impl Classify {
                 merge(&mut report, json!(decision));
                 print(&format!("{report}\n"))
             } else {
-                print(&row(line, &decision, text))
+                let heading = heading.take().unwrap_or_default();
+                print(&(heading + &row(line, &decision, text)))
             }
         })
     }

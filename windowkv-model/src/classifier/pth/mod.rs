@@ -153,7 +153,7 @@ fn describe<R: Read + Seek>(reader: R) -> std::result::Result<Described<R>, PthE
     }
     let mut tensors = HashMap::with_capacity(described.tensors.len());
     for (name, view) in described.tensors {
-        if let Some(_twice) = tensors.insert(name.clone(), view) {
+        if tensors.insert(name.clone(), view).is_some() {
             let reason = "twice".to_owned();
             return Err(PthError::Tensor { name, reason });
         }
