@@ -88,6 +88,7 @@ fn windowkv_case<F: Real>(vectors: &Vectors) {
         beta: vectors.parameter("beta"),
         budget_rule: BudgetRule::Released,
         strategy,
+        top_tokens: None,
         score_pooling: 1,
     };
     assert_eq!(
@@ -310,6 +311,7 @@ fn generation_case(folder: &Path) {
         beta: number("beta"),
         budget_rule: BudgetRule::Released,
         strategy,
+        top_tokens: None,
         score_pooling: 1,
     };
     let budgets = config.layer_budgets(llama.config().num_layers).unwrap();

@@ -222,6 +222,7 @@ fn any_sequence() -> impl Strategy<Value = Sequence> {
                         beta: beta.max(shared_layers.div_ceil(2)),
                         budget_rule,
                         strategy,
+                        top_tokens: None,
                         score_pooling: 2 * pooling + 1,
                     },
                     model: ModelShape {

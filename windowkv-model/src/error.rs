@@ -217,6 +217,30 @@ pub enum Error {
         /// What happened to it.
         reason: &'static str,
     },
+    /// A PyTorch file was refused.
+    #[error("{} {source}", path.display())]
+    Pth {
+        /// The .pth or .bin file.
+        path: PathBuf,
+        /// Why.
+        source: crate::classifier::pth::PthError,
+    },
+    /// The task classifier cannot work on a text.
+    #[error("task classifier: {reason}")]
+    Classifier {
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A line of a JSONL file is not as it should be.
+    #[error("{}, line {line}: {reason}", path.display())]
+    JsonLine {
+        /// The JSONL file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong and what is expected.
+        reason: String,
+    },
     /// The tokenizer could not be read or refused a text.
     #[error("tokenizer {}: {reason}", path.display())]
     Tokenizer {
@@ -346,7 +370,7 @@ pub enum Error {
     LongBench(#[from] crate::evaluation::longbench::LongBenchError),
     /// A line of a text file cannot be used.
     #[error(transparent)]
-    Line(#[from] crate::evaluation::lines::LineError),
+    Line(#[from] crate::lines::LineError),
     /// Standard output or standard input failed.
     #[error("cannot {action}: {source}")]
     Stream {
@@ -380,6 +404,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// An [`Error::Pth`] on `path`.
+    pub(crate) fn pth(path: &Path, source: crate::classifier::pth::PthError) -> Self {
+        Error::Pth {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// An [`Error::Io`] on `path`; `action` is a verb such as "open".
     pub(crate) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
         Error::Io {

@@ -19,6 +19,7 @@
 #![deny(unsafe_code)]
 
 pub mod chat;
+pub mod classifier;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -28,6 +29,7 @@ mod fields;
 pub mod files;
 pub mod generation_config;
 pub mod inspect;
+pub mod lines;
 pub mod runner;
 pub mod settings;
 #[doc(hidden)]

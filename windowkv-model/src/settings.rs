@@ -6,7 +6,7 @@ use serde::Serialize;
 use windowkv_ref::methods::{
     FullKv, H2o, Method, MethodKind, PyramidKv, SnapKv, StreamingLlm, TokenConfig, WindowKv,
 };
-use windowkv_ref::policy::WindowKvConfig;
+use windowkv_ref::policy::{ModelPreset, Task, TaskMapping, WindowKvConfig};
 
 use crate::{Error, Result};
 
@@ -117,6 +117,25 @@ fn tokens_of(share: f64, seqlen: usize) -> usize {
     (share * seqlen as f64).round() as usize
 }
 
+/// WindowKV's settings for a task by a model's preset: strategy, window, suffix, groups and beta.
+pub fn window_config(preset: &ModelPreset, mapping: TaskMapping, task: Task) -> WindowKvConfig {
+    // The released script has its own windows and suffixes; they are known for Llama alone.
+    let by_task = match mapping {
+        TaskMapping::Released if preset.name != ModelPreset::QWEN2_5.name => {
+            ModelPreset::RELEASED_LLAMA3.task(task)
+        }
+        _ => preset.task(task),
+    };
+    WindowKvConfig {
+        window_len: by_task.window_len,
+        suffix_len: by_task.suffix_len,
+        shared_layers: preset.shared_layers,
+        beta: preset.beta,
+        strategy: mapping.strategy(task),
+        ..WindowKvConfig::default()
+    }
+}
+
 /// Cuts a prompt that is longer than `limit` in the middle, as the paper does: its first and its last half of the
 /// limit stay. Returns the tokens and how many were cut.
 pub fn cut_middle<T: Clone>(ids: Vec<T>, limit: usize) -> (Vec<T>, usize) {
@@ -142,6 +161,35 @@ mod tests {
         for wrong in ["", "x", "-3", "0%", "101%", "nan%", "1e999%", "%"] {
             let message = wrong.parse::<Capacity>().unwrap_err().to_string();
             assert!(message.contains(&format!("is {wrong};")), "{message}");
+        }
+    }
+
+    /// Section 6 of the method's description, both mappings.
+    #[test]
+    fn a_task_gets_window_suffix_and_strategy_by_preset_and_mapping() {
+        use TaskMapping::{Paper, Released};
+        use windowkv_ref::policy::Strategy::{Average, Max};
+        let (llama, qwen) = (ModelPreset::LLAMA3, ModelPreset::QWEN2_5);
+        for (preset, mapping, localization, aggregation) in [
+            (llama, Paper, (8, 16, Average, 8), (16, 32, Max, 8)),
+            (llama, Released, (8, 32, Max, 4), (8, 16, Average, 8)),
+            (qwen, Paper, (32, 4, Average, 32), (32, 16, Max, 16)),
+            (qwen, Released, (32, 4, Max, 16), (32, 16, Average, 32)),
+        ] {
+            for (task, (window, suffix, strategy, p)) in [
+                (Task::Localization, localization),
+                (Task::Aggregation, aggregation),
+            ] {
+                let config = window_config(&preset, mapping, task);
+                assert_eq!(
+                    (config.window_len, config.suffix_len),
+                    (window, suffix),
+                    "{} {mapping:?} {task:?}",
+                    preset.name
+                );
+                assert_eq!((config.strategy, config.top_tokens()), (strategy, p));
+                assert_eq!(config.shared_layers, preset.shared_layers);
+            }
         }
     }
 

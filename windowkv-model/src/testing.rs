@@ -9,6 +9,34 @@ use serde_json::{Map, Value, json};
 use crate::config::ModelConfig;
 use crate::weights::DType;
 
+/// Reads `file` as a PyTorch file: its description, and up to four of its tensors. What a fuzzer calls; `true` if
+/// the file was accepted.
+pub fn read_untrusted_pth(file: &[u8]) -> bool {
+    use crate::classifier::pth::StateDict;
+    let reader = io::Cursor::new(file);
+    let Ok(mut dict) = StateDict::new(reader, Path::new("fuzz.pth")) else {
+        return false;
+    };
+    let described: Vec<(String, Vec<usize>)> = dict
+        .tensors()
+        .into_iter()
+        .take(4)
+        .map(|(name, shape)| {
+            (
+                name.to_owned(),
+                shape.iter().map(|&length| length as usize).collect(),
+            )
+        })
+        .collect();
+    for (name, shape) in described {
+        if let Ok(Some(values)) = dict.tensor(&name, &shape) {
+            // Never more than the file has: a storage is as long as its entry.
+            assert!(values.len() <= file.len(), "{} values", values.len());
+        }
+    }
+    true
+}
+
 /// One tensor of a checkpoint that is to be written; any field may be spoilt.
 #[derive(Debug, Clone)]
 pub struct TestTensor {

@@ -86,6 +86,19 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
+    /// A tokenizer that is already put together; `origin` is the path that errors name.
+    pub(crate) fn from_parts(
+        inner: tokenizers::Tokenizer,
+        origin: PathBuf,
+        vocab_size: usize,
+    ) -> Self {
+        Self {
+            inner,
+            origin,
+            vocab_size,
+        }
+    }
+
     /// The token ids of `text`, each below the model's vocabulary size. Special tokens that are
     /// written out in the text are recognised, as Hugging Face does. `add_special_tokens` lets the
     /// tokenizer add those that begin or end a sequence; a rendered chat template has them already.

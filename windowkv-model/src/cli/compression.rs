@@ -1,14 +1,17 @@
 //! The options that choose and shape a compression method, with the released script's names beside ours.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use windowkv_ref::methods::{Granularity, MethodKind, Pooling, TokenConfig};
 use windowkv_ref::policy::{BudgetRule, ModelPreset, Strategy, Task, TaskMapping, WindowKvConfig};
 
+use super::task::{TaskArgs, depends_on_task};
 use super::terminal::say;
 use crate::Result;
-use crate::settings::{Capacity, Compression};
+use crate::evaluation::Variant;
+use crate::settings::{Capacity, Compression, window_config};
 
 /// Compression; each option also goes by its name with underscores, as in the released script
 #[derive(Debug, Clone, Args)]
@@ -21,11 +24,8 @@ pub(super) struct CompressionArgs {
     /// model 12%]
     #[arg(long, alias = "max_capacity_prompt", value_name = "TOKENS")]
     max_capacity_prompt: Option<Capacity>,
-    /// The kind of task, from which strategy, window and suffix follow
-    #[arg(long, value_enum, default_value = "auto")]
-    task: TaskName,
     #[command(flatten)]
-    tuning: TuningArgs,
+    pub(super) tuning: TuningArgs,
     /// The released script's model names: choose the method and the longest input
     #[arg(long, alias = "model_type", value_enum)]
     pub(super) model_type: Option<ModelType>,
@@ -37,6 +37,8 @@ pub(super) struct CompressionArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Compression (names with underscores work as well)")]
 pub(super) struct TuningArgs {
+    #[command(flatten)]
+    pub(super) task: TaskArgs,
     /// Which strategy a task gets: the paper and its released code say opposite things [default: paper]
     #[arg(long, alias = "task_mapping", value_enum)]
     task_mapping: Option<MappingName>,
@@ -106,12 +108,6 @@ struct ReleasedArgs {
     /// Budgets fall arithmetically
     #[arg(long, alias = "layer_decay_strategy", value_enum)]
     layer_decay_strategy: Option<DecayName>,
-    /// The task is given with --task
-    #[arg(long, alias = "bert_model_dir", value_name = "DIR")]
-    bert_model_dir: Option<std::path::PathBuf>,
-    /// The task is given with --task
-    #[arg(long, alias = "classifier_dir", value_name = "FILE")]
-    classifier_dir: Option<std::path::PathBuf>,
 }
 
 macro_rules! names {
@@ -153,7 +149,7 @@ names! {
 names! {
     /// Tasks; `None` lets the program decide.
     TaskName => Option<Task> {
-        /// Let the program decide (at present: localization)
+        /// Let a classifier decide by the prompt
         Auto = "auto" => None,
         /// The answer stands in one place of the prompt
         Localization = "localization" => Some(Task::Localization),
@@ -255,30 +251,50 @@ impl CompressionArgs {
         }
     }
 
-    /// The compression for a model, and what the user should know about how it was chosen.
+    /// The method, by its own option or the released script's.
+    pub(super) fn kind(&self) -> MethodKind {
+        let from_type = self.model_type.map(MethodKind::from);
+        let given = self.method.map(MethodKind::from);
+        given.or(from_type).unwrap_or(MethodKind::WindowKv)
+    }
+
+    /// The compression for a model where there is no prompt to classify, and what the user should know about how
+    /// it was chosen.
     ///
     /// # Errors
-    /// Settings that cannot be, such as groups that do not divide the layers.
+    /// As [`CompressionArgs::resolve_for`].
     pub(super) fn resolve(
         &self,
         preset: &ModelPreset,
         num_layers: usize,
     ) -> Result<(Compression, Vec<String>)> {
+        let given = self.tuning.task.given();
+        let task = given.unwrap_or(Task::Localization);
+        let (compression, mut notes) = self.resolve_for(preset, num_layers, task)?;
+        let windowkv = compression.kind == MethodKind::WindowKv;
+        notes.extend(self.tuning.task.notes(windowkv));
+        if given.is_none() && windowkv {
+            notes.push(
+                "--task auto follows the prompt, and there is none: shown is localization, --task aggregation shows \
+                 the other"
+                    .to_owned(),
+            );
+        }
+        Ok((compression, notes))
+    }
+
+    /// The compression for a model and a task, and what the user should know about how it was chosen.
+    ///
+    /// # Errors
+    /// Settings that cannot be, such as groups that do not divide the layers.
+    pub(super) fn resolve_for(
+        &self,
+        preset: &ModelPreset,
+        num_layers: usize,
+        task: Task,
+    ) -> Result<(Compression, Vec<String>)> {
         let mut notes = self.released_notes();
-        let from_type = self.model_type.map(MethodKind::from);
-        let kind = self
-            .method
-            .map(MethodKind::from)
-            .or(from_type)
-            .unwrap_or(MethodKind::WindowKv);
-        let task = Option::<Task>::from(self.task).unwrap_or_else(|| {
-            if kind == MethodKind::WindowKv && self.tuning.window_select_strategy.is_none() {
-                notes.push(
-                    "--task auto: no classifier in this version, taken as localization".to_owned(),
-                );
-            }
-            Task::Localization
-        });
+        let kind = self.kind();
         if kind == MethodKind::WindowKv
             && self.model_type.is_some()
             && self.tuning.task_mapping.is_none()
@@ -317,16 +333,13 @@ impl TuningArgs {
         let mapping = self
             .task_mapping
             .map_or(preset.task_mapping, TaskMapping::from);
-        let strategy = self
-            .window_select_strategy
-            .map_or(mapping.strategy(task), Strategy::from);
-        // The released script has its own windows and suffixes; they are known for Llama alone.
-        let by_task = match mapping {
-            TaskMapping::Released if preset.name != ModelPreset::QWEN2_5.name => {
-                ModelPreset::RELEASED_LLAMA3.task(task)
-            }
-            _ => preset.task(task),
-        };
+        let overrides = self.task.overrides(task);
+        let mut window = window_config(preset, mapping, task);
+        if let Some(strategy) = self.window_select_strategy {
+            window.strategy = strategy.into();
+        }
+        // The suffix follows the strategy that is used in the end.
+        let strategy = overrides.strategy.unwrap_or(window.strategy);
         let suffix = match strategy {
             Strategy::Max => self.suffix_max,
             Strategy::Average => self.suffix_avg,
@@ -334,16 +347,13 @@ impl TuningArgs {
         if kind == MethodKind::WindowKv {
             notes.extend(self.strategy_notes(strategy));
         }
-        let window = WindowKvConfig {
-            window_len: self.review_window_size.unwrap_or(by_task.window_len),
-            suffix_len: suffix.unwrap_or(by_task.suffix_len),
-            shared_layers: self.shared_layers.unwrap_or(preset.shared_layers),
-            beta: self.beta.unwrap_or(preset.beta),
-            budget_rule: self.budget_rule.into(),
-            strategy,
-            score_pooling: self.score_pooling,
-            ..WindowKvConfig::default()
-        };
+        window.window_len = self.review_window_size.unwrap_or(window.window_len);
+        window.suffix_len = suffix.unwrap_or(window.suffix_len);
+        window.shared_layers = self.shared_layers.unwrap_or(window.shared_layers);
+        window.beta = self.beta.unwrap_or(window.beta);
+        window.budget_rule = self.budget_rule.into();
+        window.score_pooling = self.score_pooling;
+        overrides.apply(&mut window);
         let defaults = TokenConfig::default();
         let tokens = TokenConfig {
             recent_len: self.window_size.unwrap_or(defaults.recent_len),
@@ -376,30 +386,67 @@ impl TuningArgs {
         ))
     }
 
-    /// As [`resolve`](Self::resolve), for an evaluation that compares methods.
+    /// As [`resolve`](Self::resolve), for an evaluation that compares methods, whatever task its prompts get. What is
+    /// of no use to one task may be of use to the other: a note must hold for every task that a prompt can get.
     ///
     /// # Errors
     /// As [`resolve`](Self::resolve).
-    pub(super) fn variant(
+    fn variant(
         &self,
         method: MethodSpec,
         capacity: Capacity,
-        task: Task,
         preset: &ModelPreset,
         num_layers: usize,
-    ) -> Result<(Compression, Vec<String>)> {
-        let (mut compression, notes) =
-            self.resolve(method.kind, capacity, task, preset, num_layers)?;
-        if let Some(width) = method.score_pooling {
-            compression.window.score_pooling = width;
+    ) -> Result<(Variant, Vec<String>)> {
+        let resolve = |task| -> Result<_> {
+            let (mut compression, notes) =
+                self.resolve(method.kind, capacity, task, preset, num_layers)?;
+            if let Some(width) = method.score_pooling {
+                compression.window.score_pooling = width;
+            }
+            // The demo's question is longer than the others' default window; all observe as much of it.
+            let demo = preset.name == crate::demo::NAME;
+            if demo && !compression.recent_given && method.kind != MethodKind::StreamingLlm {
+                compression.tokens.recent_len = preset.localization.suffix_len;
+                compression.recent_given = true;
+            }
+            Ok((compression, notes))
+        };
+        let (localization, of_localization) = resolve(Task::Localization)?;
+        let (aggregation, of_aggregation) = resolve(Task::Aggregation)?;
+        let notes = match self.task.given() {
+            Some(Task::Localization) => of_localization,
+            Some(Task::Aggregation) => of_aggregation,
+            None => {
+                let both = of_localization.into_iter();
+                both.filter(|note| of_aggregation.contains(note)).collect()
+            }
+        };
+        Ok((Variant::new(localization, aggregation), notes))
+    }
+
+    /// The variants of an evaluation, and what the user should know about how they were chosen, each note once.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub(super) fn variants(
+        &self,
+        methods: impl Iterator<Item = (MethodSpec, Capacity)>,
+        preset: &ModelPreset,
+        num_layers: usize,
+    ) -> Result<(Vec<Variant>, Vec<String>)> {
+        let mut variants = Vec::new();
+        let mut notes = Vec::new();
+        for (method, capacity) in methods {
+            let (variant, more) = self.variant(method, capacity, preset, num_layers)?;
+            variants.push(variant);
+            notes.extend(more);
         }
-        // The demo's question is longer than the others' default window; all observe as much of it.
-        let demo = preset.name == crate::demo::NAME;
-        if demo && !compression.recent_given && method.kind != MethodKind::StreamingLlm {
-            compression.tokens.recent_len = preset.localization.suffix_len;
-            compression.recent_given = true;
-        }
-        Ok((compression, notes))
+        let windowkv = depends_on_task(&variants);
+        notes.extend(self.task.notes(windowkv));
+        let mut told = HashSet::new();
+        notes.retain(|note| told.insert(note.clone()));
+        Ok((variants, notes))
     }
 
     /// What of the options does not take part in a run with this strategy.
@@ -450,10 +497,6 @@ impl CompressionArgs {
             note(
                 released.layer_decay_strategy.is_some(),
                 "--layer-decay-strategy arithmetic: what --budget-rule released and paper do",
-            ),
-            note(
-                released.bert_model_dir.is_some() || released.classifier_dir.is_some(),
-                "--bert-model-dir, --classifier-dir: no classifier in this version; give the task with --task",
             ),
         ];
         explained.into_iter().flatten().collect()

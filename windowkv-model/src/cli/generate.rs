@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use windowkv_ref::methods::MethodKind;
+use windowkv_ref::policy::Task;
 
 use super::compression::{CompressionArgs, say_notes};
 use super::terminal::{print, progress, say};
-use super::{input, output, prompt};
+use super::{input, output, prompt, task};
 use crate::runner::{Model, Request, Sampling, check_memory, generate, peak_memory};
 use crate::settings::cut_middle;
 use crate::{Error, Result};
@@ -16,7 +18,8 @@ use crate::{Error, Result};
 #[command(after_help = "Examples:\n  \
     windowkv generate --prompt-file prompt.txt --model-dir Qwen2.5-1.5B-Instruct --max-capacity-prompt 1024\n  \
     windowkv demo prompt | windowkv generate --max-capacity-prompt 12% --json\n  \
-    windowkv generate --prompt-file prompt.txt --method snapkv --window-size 16 --temperature 0.7 --top-p 0.9\n\n\
+    windowkv generate --prompt-file prompt.txt --method snapkv --window-size 16 --temperature 0.7 --top-p 0.9\n  \
+    windowkv generate --prompt-file prompt.txt --task aggregation --aggregation window=32,suffix=16,p=8\n\n\
     The released script's options work as they are:\n  \
     windowkv generate --model_type llama3_windowkv --model_half --use_cache --attn_implementation sdpa \\\n    \
     --max_capacity_prompt 2048 --review_window_size 8 --shared_layers 8 --suffix_max 32 --suffix_avg 16 \\\n    \
@@ -103,8 +106,17 @@ impl Generate {
             None => Model::demo()?,
         };
         let config = model.llama.config();
+        // The other methods do not depend on the task.
+        let task_args = &self.compression.tuning.task;
+        let windowkv = self.compression.kind() == MethodKind::WindowKv;
+        let chosen = windowkv.then(|| task_args.choose(&prompt)).transpose()?;
+        let decision = chosen.as_ref().map(|chosen| &chosen.decision);
+        let task = decision.map_or(Task::Localization, |decision| decision.task);
         let (compression, mut notes) =
-            self.compression.resolve(&model.preset, config.num_layers)?;
+            self.compression
+                .resolve_for(&model.preset, config.num_layers, task)?;
+        notes.extend(task_args.notes(windowkv));
+        notes.extend(decision.and_then(task::doubt));
 
         let system = self.system.as_deref();
         let (text, add_special_tokens) =
@@ -163,15 +175,16 @@ impl Generate {
                 "prompt_tokens": ids.len(), "prompt_tokens_cut": cut, "new_tokens": answer.ids.len(),
                 "kv": answer.kv, "timing": answer.timing, "peak_memory_bytes": peak_memory(),
                 "compression": compression, "sampling": request.sampling, "notes": notes,
+                "task": chosen.as_ref().map(|chosen| chosen.report(&answer.timing)),
             });
             print(&format!("{report}\n"))
         } else {
             print("\n")?;
             say(&output::table(&answer));
+            if let Some(chosen) = &chosen {
+                say(&chosen.line(&answer.timing));
+            }
             Ok(())
-        }
-    }
-
         }
     }
 }

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use windowkv_ref::methods::FullKv;
+use windowkv_ref::policy::Task;
 
 use super::compression::{CompressionArgs, MethodName, say_notes};
 use super::output::{bytes, grouped};
 use super::terminal::{print, progress};
-use super::{input, prompt};
+use super::{input, prompt, task};
+use crate::classifier::TaskDecision;
 use crate::demo::ADVERTISED_TOKENS;
 use crate::demo::accuracy::HELD_OUT_SEED;
 use crate::demo::prompts::{DemoPrompt, PromptSettings};
@@ -91,8 +93,10 @@ impl Inspect {
             None => Model::demo()?,
         };
         let mut notes = Vec::new();
+        let decision = self.task_of(&text.text, &mut notes)?;
+        let task = decision.as_ref().map_or(Task::Localization, |it| it.task);
         let (prompt, ids) = self.read(&model, text, &mut notes)?;
-        let compressions = self.compressions(&model, ids.len(), &mut notes)?;
+        let compressions = self.compressions(&model, ids.len(), task, &mut notes)?;
         say_notes(&notes);
         self.check_size(&model, &compressions, ids.len())?;
 
@@ -100,6 +104,8 @@ impl Inspect {
         let mut part = |done: f64| bar.set_position((done * 1000.0) as u64);
         let mut inspection = inspect(&model, &ids, prompt, &compressions, &mut part)?;
         bar.finish_and_clear();
+        inspection.task = decision.as_ref().map(|it| it.task);
+        inspection.task_score = decision.as_ref().map(|it| it.score);
         inspection.notes = notes;
         if let Some(name) = self.model_dir.as_deref().and_then(Path::file_name) {
             inspection.model.name = name.to_string_lossy().into_owned();
@@ -114,7 +120,31 @@ impl Inspect {
             return print(&html);
         }
         write_page(&self.output, &html)?;
-        print(&summary(&inspection, &self.output, html.len() as u64))
+        let task = decision.as_ref().map(task::described);
+        let page_bytes = html.len() as u64;
+        print(&summary(&inspection, task, &self.output, page_bytes))
+    }
+
+    /// The methods that were asked for by name; none if all are shown that fit the prompt.
+    fn by_name(&self) -> Vec<MethodName> {
+        match self.compression.method() {
+            Some(method) => vec![method],
+            None => self.methods.clone(),
+        }
+    }
+
+    /// The task of the prompt, once for all methods; nothing where WindowKV is not among them.
+    fn task_of(&self, prompt: &str, notes: &mut Vec<String>) -> Result<Option<TaskDecision>> {
+        let by_name = self.by_name();
+        let windowkv = by_name.is_empty() || by_name.contains(&MethodName::WindowKv);
+        let args = &self.compression.tuning.task;
+        notes.extend(args.notes(windowkv));
+        if !windowkv {
+            return Ok(None);
+        }
+        let decision = args.choose(prompt)?.decision;
+        notes.extend(task::doubt(&decision));
+        Ok(Some(decision))
     }
 
     fn text(&self) -> Result<Text> {
@@ -193,12 +223,10 @@ impl Inspect {
         &self,
         model: &Model,
         seqlen: usize,
+        task: Task,
         notes: &mut Vec<String>,
     ) -> Result<Vec<Compression>> {
-        let by_name = match self.compression.method() {
-            Some(method) => vec![method],
-            None => self.methods.clone(),
-        };
+        let by_name = self.by_name();
         let methods = if by_name.is_empty() {
             MethodName::value_variants()
         } else {
@@ -209,7 +237,7 @@ impl Inspect {
         for &method in methods {
             let args = self.compression.with_method(method);
             let (compression, more) =
-                args.resolve(&model.preset, model.llama.config().num_layers)?;
+                args.resolve_for(&model.preset, model.llama.config().num_layers, task)?;
             match compression
                 .method(seqlen)
                 .start(model.llama.shape(), seqlen)
@@ -321,7 +349,7 @@ fn write_page(path: &Path, html: &str) -> Result<()> {
 }
 
 /// What a person sees without the page.
-fn summary(inspection: &Inspection, path: &Path, page_bytes: u64) -> String {
+fn summary(inspection: &Inspection, task: Option<String>, path: &Path, page_bytes: u64) -> String {
     let tokens = inspection.prompt.pieces.len();
     let mut text = format!(
         "{} of {} tokens\n\n{:<14}{:>12}{:>10}{:>22}{:>10}\n",
@@ -348,6 +376,9 @@ fn summary(inspection: &Inspection, path: &Path, page_bytes: u64) -> String {
             shown(inside.and_then(|alike| alike.mean_inside)),
             shown(alike.and_then(|alike| alike.mean_across)),
         );
+    }
+    if let Some(task) = task {
+        text += &format!("\n{task}\n");
     }
     text + &format!(
         "\n{} ({}): open it in a browser\n",

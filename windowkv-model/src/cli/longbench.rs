@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value, json};
 use windowkv_ref::methods::{Method, MethodKind};
 use windowkv_ref::policy::Task;
@@ -12,15 +11,16 @@ use windowkv_ref::policy::Task;
 use super::compression::{MethodSpec, TuningArgs, default_capacity, say_notes};
 use super::run::RunArgs;
 use super::terminal::{print, say};
+use crate::classifier::TaskChooser;
+use crate::evaluation::Variant;
 use crate::evaluation::fingerprint::Fingerprint;
 use crate::evaluation::longbench::{
     DataFile, Dataset, Limits, Prediction, Prompt, Prompts, Published, Scored, Scores, Skipped,
     Table, csv, datasets_in, markdown, prediction_files, score_file,
 };
-use crate::evaluation::needle::Variant;
 use crate::evaluation::run::{Case, MANIFEST, Manifest, Plan, Run};
 use crate::runner::{Model, Request, Sampling, check_memory, generate_each};
-use crate::settings::{Capacity, Compression};
+use crate::settings::Capacity;
 use crate::{Error, Result};
 
 /// The command's name in manifests.
@@ -32,12 +32,14 @@ const COMMAND: &str = "longbench";
     windowkv longbench LongBench --datasets qasper,hotpotqa --samples 20 --capacities 512,1024\n  \
     windowkv longbench LongBench --out run --resume                             after an interruption\n  \
     windowkv longbench LongBench --longbench-e                                  the *_e.jsonl files, by length\n  \
+    windowkv longbench LongBench --datasets trec,lcc --task aggregation         one task for all, no classifier\n  \
     windowkv longbench LongBench --predict-only --out run                       score later, or elsewhere\n  \
     windowkv longbench --score run                                              the table of a run again\n  \
     windowkv longbench --score pred/my-model --score pred/other --csv           predictions made elsewhere\n\n\
     The folder holds LongBench's own files: data/qasper.jsonl and so on, config/dataset2prompt.json and\n\
     config/dataset2maxlen.json. A line of predictions has pred, answers, all_classes and length, as LongBench's\n\
     own; its dataset is the file's name (qasper.jsonl) or a field `dataset`, its method the folder's or `method`.\n\
+    --task auto, the default, classifies every sample's prompt, as the paper does; a record has its task and score.\n\n\
     The run's folder gets table.md, table.csv and scores.jsonl beside its records.")]
 pub(super) struct LongBench {
     /// Folder with LongBench's data/ and config/
@@ -63,10 +65,6 @@ pub(super) struct LongBench {
     #[arg(long, aliases = ["max-capacity-prompt", "max_capacity_prompt"], value_delimiter = ',',
           value_name = "TOKENS|PERCENT")]
     capacities: Vec<Capacity>,
-    /// The kind of task, from which WindowKV's strategy, window and suffix follow [default: the dataset's: questions
-    /// and searches are localization, all else is aggregation]
-    #[arg(long, value_name = "TASK", value_parser = task())]
-    task: Option<Task>,
     /// Longest prompt in tokens; a longer one is cut in the middle [default: the paper's for the model's family]
     #[arg(long, alias = "max_input_len", value_name = "TOKENS", value_parser = input_len)]
     max_input_len: Option<usize>,
@@ -93,44 +91,12 @@ fn input_len(text: &str) -> std::result::Result<usize, String> {
     super::count(text, 2..=1 << 30)
 }
 
-fn task() -> impl TypedValueParser<Value = Task> {
-    PossibleValuesParser::new(["localization", "aggregation"]).map(|name| match name.as_str() {
-        "localization" => Task::Localization,
-        _ => Task::Aggregation,
-    })
-}
-
-/// A method at a capacity, for both kinds of task.
-struct Setup {
-    /// The method's name in tables.
-    method: String,
-    /// As it was given; `full` for the full cache.
-    capacity: String,
-    localization: Compression,
-    aggregation: Compression,
-}
-
-impl Setup {
-    fn compression(&self, task: Task) -> &Compression {
-        match task {
-            Task::Localization => &self.localization,
-            Task::Aggregation => &self.aggregation,
-        }
-    }
-
-    /// What a layer may keep; absent for a method that keeps everything.
-    fn limit(&self) -> Option<String> {
-        let full = self.localization.kind == MethodKind::FullKv;
-        (!full).then(|| self.capacity.clone())
-    }
-}
-
 /// A sample, answered by one method.
 struct Question {
     /// Index of the dataset's file.
     file: usize,
     sample: usize,
-    setup: usize,
+    variant: usize,
     /// Names the sample.
     unit: String,
     id: String,
@@ -152,10 +118,11 @@ struct Evaluation {
     model: Model,
     files: Vec<DataFile>,
     prompts: Prompts,
-    setups: Vec<Setup>,
+    variants: Vec<Variant>,
+    /// Absent where no method depends on the task.
+    chooser: Option<TaskChooser>,
     max_input_len: usize,
     chat: bool,
-    task: Option<Task>,
 }
 
 impl LongBench {
@@ -181,15 +148,15 @@ impl LongBench {
             Some(dir) => Model::load(dir)?,
             None => Model::demo()?,
         };
-        let setups = self.setups(&model, &datasets)?;
+        let variants = self.variants(&model)?;
         let evaluation = Evaluation {
             max_input_len: self.max_input_len.unwrap_or(model.preset.max_input_len),
             chat: !self.no_chat_template,
-            task: self.task,
+            chooser: self.tuning.task.chooser_of(&variants)?,
             model,
             files,
             prompts,
-            setups,
+            variants,
         };
         let plan = self.plan(&evaluation)?;
         let settings = self.settings(&evaluation)?;
@@ -227,24 +194,13 @@ impl LongBench {
     }
 
     /// Every method at every capacity; one that keeps everything once.
-    fn setups(&self, model: &Model, datasets: &[Dataset]) -> Result<Vec<Setup>> {
+    fn variants(&self, model: &Model) -> Result<Vec<Variant>> {
         let preset = &model.preset;
         let num_layers = model.llama.config().num_layers;
         let capacities = match self.capacities.as_slice() {
             [] => vec![default_capacity(preset)],
             given => given.to_vec(),
         };
-        let tasks: Vec<Task> = [Task::Localization, Task::Aggregation]
-            .into_iter()
-            .filter(|&task| {
-                let mut of_datasets = datasets
-                    .iter()
-                    .map(|dataset| self.task.unwrap_or(dataset.task()));
-                of_datasets.any(|other| other == task)
-            })
-            .collect();
-        let mut setups = Vec::new();
-        let mut notes = Vec::new();
         let is_full = |method: &&MethodSpec| method.kind == MethodKind::FullKv;
         let full = self.methods.iter().filter(is_full);
         let full = full.map(|&method| (method, Capacity::Share(1.0)));
@@ -252,34 +208,11 @@ impl LongBench {
             let methods = self.methods.iter().filter(|method| !is_full(method));
             methods.map(move |&method| (method, capacity))
         });
-        for (method, capacity) in full.chain(compressed) {
-            let resolve = |task| {
-                self.tuning
-                    .variant(method, capacity, task, preset, num_layers)
-            };
-            let (localization, local_notes) = resolve(Task::Localization)?;
-            let (aggregation, other_notes) = resolve(Task::Aggregation)?;
-            // What is of no use to one task may be of use to the other.
-            let of_task = |task| match task {
-                Task::Localization => &local_notes,
-                Task::Aggregation => &other_notes,
-            };
-            let all = local_notes.iter().chain(&other_notes);
-            for note in all.filter(|note| tasks.iter().all(|&task| of_task(task).contains(note))) {
-                if !notes.contains(note) {
-                    notes.push(note.clone());
-                }
-            }
-            let named = Variant::new(localization);
-            setups.push(Setup {
-                method: named.method,
-                capacity: named.capacity,
-                localization: named.compression,
-                aggregation,
-            });
-        }
+        let (variants, notes) = self
+            .tuning
+            .variants(full.chain(compressed), preset, num_layers)?;
         say_notes(&notes);
-        Ok(setups)
+        Ok(variants)
     }
 
     fn plan(&self, evaluation: &Evaluation) -> Result<Plan<Question>> {
@@ -288,12 +221,12 @@ impl LongBench {
         for (index, file) in evaluation.files.iter().enumerate() {
             for sample in 0..file.len().min(most) {
                 let unit = format!("{}/{}", file.dataset(), file.line(sample));
-                for (setup, of) in evaluation.setups.iter().enumerate() {
+                for (variant, of) in evaluation.variants.iter().enumerate() {
                     let id = format!("{unit}/{}/{}", of.method, of.capacity);
                     questions.push(Question {
                         file: index,
                         sample,
-                        setup,
+                        variant,
                         unit: unit.clone(),
                         id,
                     });
@@ -315,14 +248,6 @@ impl LongBench {
                 (file.dataset().to_string(), about)
             })
             .collect();
-        let methods: Vec<Value> = evaluation
-            .setups
-            .iter()
-            .map(|setup| {
-                json!({"method": setup.method, "capacity": setup.capacity, "localization": setup.localization,
-                       "aggregation": setup.aggregation})
-            })
-            .collect();
         let [templates, lengths] = evaluation.prompts.hashes();
         Ok(json!({
             "model": Fingerprint::of(self.model_dir.as_deref())?,
@@ -330,7 +255,7 @@ impl LongBench {
             "longbench_e": self.longbench_e, "samples": self.samples, "files": files,
             "dataset2prompt_sha256": templates, "dataset2maxlen_sha256": lengths,
             "chat_template": evaluation.chat && model.chat.is_some(), "max_input_len": evaluation.max_input_len,
-            "task": evaluation.task, "methods": methods,
+            "task": self.tuning.task.settings_of(&evaluation.variants)?, "methods": evaluation.variants,
         }))
     }
 
@@ -444,11 +369,17 @@ impl Evaluation {
         };
         let chat = self.chat && dataset.takes_chat_form();
         let prompt = Prompt::new(&self.model, &text, chat, limits)?;
-        let task = self.task.unwrap_or(dataset.task());
-        let setups: Vec<&Setup> = cases.iter().map(|case| &self.setups[case.setup]).collect();
-        let methods: Vec<Box<dyn Method<f32>>> = setups
+        // Once for all methods: the text as LongBench writes it, without cut and chat form.
+        let chooser = self.chooser.as_ref();
+        let decision = chooser.map(|chooser| chooser.choose(&text)).transpose()?;
+        let task = decision.as_ref().map_or(Task::Localization, |it| it.task);
+        let variants: Vec<&Variant> = cases
             .iter()
-            .map(|setup| setup.compression(task).method(prompt.ids.len()))
+            .map(|case| &self.variants[case.variant])
+            .collect();
+        let methods: Vec<Box<dyn Method<f32>>> = variants
+            .iter()
+            .map(|variant| variant.compression(task).method(prompt.ids.len()))
             .collect();
         let methods: Vec<&dyn Method<f32>> = methods.iter().map(|method| &**method).collect();
         let seqlen = prompt.ids.len();
@@ -465,19 +396,21 @@ impl Evaluation {
             })
             .collect();
         let answers = generate_each(&self.model, &requests, &mut |_| ())?;
-        let predictions = setups
+        let predictions = variants
             .iter()
             .zip(answers)
-            .map(|(setup, answer)| Prediction {
+            .map(|(variant, answer)| Prediction {
                 dataset,
                 line: file.line(first.sample),
                 id: sample.id.clone(),
-                method: setup.method.clone(),
-                capacity: setup.limit(),
+                method: variant.method.clone(),
+                capacity: (variant.kind() != MethodKind::FullKv).then(|| variant.capacity.clone()),
                 pred: answer.text,
                 answers: sample.answers.clone(),
                 all_classes: sample.all_classes.clone(),
                 length: sample.length,
+                task: decision.as_ref().map(|it| it.task),
+                task_score: decision.as_ref().map(|it| it.score),
                 prompt_tokens: seqlen,
                 prompt_tokens_cut: prompt.cut,
                 new_tokens: answer.ids.len(),

@@ -1,6 +1,7 @@
 //! The command line of `windowkv`: text on standard output, everything else on standard error.
 
 mod allocator;
+mod classify;
 mod compare;
 mod compression;
 mod demo;
@@ -15,6 +16,7 @@ mod niah;
 mod output;
 mod prompt;
 mod run;
+mod task;
 mod terminal;
 
 use std::ops::RangeInclusive;
@@ -35,7 +37,8 @@ use crate::{Error, Result};
         windowkv generate --prompt-file book.txt --model-dir Llama-3.2-1B-Instruct\n  \
         windowkv niah                                   the demo model, every method, with heat maps\n  \
         windowkv info Llama-3.2-1B-Instruct             budgets and memory of a model\n  \
-        windowkv inspect prompt.txt                     a page that shows what is kept of it\n\n\
+        windowkv inspect prompt.txt                     a page that shows what is kept of it\n  \
+        windowkv classify --prompt-file prompt.txt      the kind of task that it asks for\n\n\
         Exit codes: 0, 1 for a failure, 2 for a wrong command line."
 )]
 struct Cli {
@@ -57,12 +60,14 @@ enum Command {
     Info(Box<info::Info>),
     /// Write a page that shows what each method keeps of a prompt
     Inspect(Box<inspect::Inspect>),
-    /// Evaluate methods on LongBench: predictions, scores, and a table like the paper's
-    Longbench(Box<longbench::LongBench>),
+    /// Say which kind of task prompts ask for, and measure the classifier that decides it
+    Classify(Box<classify::Classify>),
     /// Try the embedded demo model: no download, no GPU
     Demo(Box<demo::Demo>),
     /// Needle in a haystack: lengths x depths x methods, with heat maps
     Niah(Box<niah::Niah>),
+    /// Evaluate methods on LongBench: predictions, scores, and a table like the paper's
+    Longbench(Box<longbench::LongBench>),
     /// Quality against KV bytes: methods x capacities, as a chart and a table
     Compare(Box<compare::Compare>),
     /// Join the folders of a run that was split with --shard
@@ -115,9 +120,10 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Generate(generate) => generate.run(),
         Command::Info(info) => info.run(),
         Command::Inspect(inspect) => inspect.run(),
-        Command::Longbench(longbench) => longbench.run(),
+        Command::Classify(classify) => classify.run(),
         Command::Demo(demo) => demo.run(),
         Command::Niah(niah) => niah.run(),
+        Command::Longbench(longbench) => longbench.run(),
         Command::Compare(compare) => compare.run(),
         Command::Merge(merge) => merge.run(),
         Command::Completions { shell } => {

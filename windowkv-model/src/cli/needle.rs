@@ -11,9 +11,10 @@ use super::compression::{MethodSpec, TuningArgs, say_notes};
 use super::output::{bytes, grouped};
 use super::run::RunArgs;
 use super::terminal::{print, say};
+use crate::classifier::TaskChooser;
 use crate::evaluation::fingerprint::Fingerprint;
 use crate::evaluation::needle::{
-    Grid, Haystack, NeedleRecord, Prompts, Summary, TextNeedle, Variant, VariantSummary, answer,
+    Grid, Haystack, NeedleRecord, Prompts, Summary, TextNeedle, VariantSummary, answer,
 };
 use crate::evaluation::picture::{self, HeatMap, heat_map, heat_maps};
 use crate::evaluation::run::{Finished, Shard};
@@ -67,9 +68,6 @@ pub(super) struct NeedleArgs {
     /// Tokens that a layer may keep on average, or shares of the prompt
     #[arg(long, value_delimiter = ',', value_name = "TOKENS|PERCENT")]
     capacities: Option<Vec<Capacity>>,
-    /// The kind of task that WindowKV takes it for
-    #[arg(long, value_enum, default_value = "localization")]
-    task: NeedleTask,
     /// One JSON object on standard output instead of the table
     #[arg(long)]
     json: bool,
@@ -119,14 +117,6 @@ fn count(text: &str) -> std::result::Result<usize, String> {
     super::count(text, 1..=MAX_COUNT)
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum NeedleTask {
-    /// The answer stands in one place of the prompt: true of a needle
-    Localization,
-    /// The answer comes from all over the prompt
-    Aggregation,
-}
-
 impl NeedleArgs {
     /// Runs the grid. The folder of a run that is whole, for its report; `None` for a shard.
     pub(super) fn execute(&self, defaults: &Defaults) -> Result<Option<PathBuf>> {
@@ -158,17 +148,20 @@ impl NeedleArgs {
                 crate::demo::ADVERTISED_TOKENS
             ));
         }
-        check(&model, &prompts, &grid)?;
+        let tasks = &self.tuning.task;
+        let chooser = tasks.chooser_of(&grid.variants)?;
+        check(&model, &prompts, &grid, chooser.as_ref())?;
         let settings = json!({
             "model": Fingerprint::of(self.model_dir.as_deref())?,
             "prompts": source,
+            "task": tasks.settings_of(&grid.variants)?,
             "grid": grid,
         });
         let plan = grid.plan()?;
         let run = self
             .run
             .execute(defaults.command, settings, &plan, &mut |cases| {
-                answer(&model, &prompts, &grid, cases)
+                answer(&model, &prompts, &grid, chooser.as_ref(), cases)
             })?;
         let manifest = run.manifest();
         if manifest.shard != Shard::WHOLE {
@@ -208,32 +201,14 @@ impl NeedleArgs {
                 .map(|name| name.parse().expect("the program's own names are known"))
                 .collect(),
         };
-        let task = match self.task {
-            NeedleTask::Localization => Task::Localization,
-            NeedleTask::Aggregation => Task::Aggregation,
-        };
-        let mut variants = Vec::new();
-        let mut notes = Vec::new();
-        for method in methods {
-            for (index, &capacity) in capacities.iter().enumerate() {
-                if method.kind == MethodKind::FullKv && index > 0 {
-                    continue;
-                }
-                let (compression, said) = self.tuning.variant(
-                    method,
-                    capacity,
-                    task,
-                    &model.preset,
-                    config.num_layers,
-                )?;
-                notes.extend(
-                    said.into_iter()
-                        .filter(|note| !notes.contains(note))
-                        .collect::<Vec<_>>(),
-                );
-                variants.push(Variant::new(compression));
-            }
-        }
+        let pairs = methods.iter().flat_map(|&method| {
+            let once = method.kind == MethodKind::FullKv;
+            let capacities = capacities.iter().take(if once { 1 } else { usize::MAX });
+            capacities.map(move |&capacity| (method, capacity))
+        });
+        let (variants, notes) = self
+            .tuning
+            .variants(pairs, &model.preset, config.num_layers)?;
         say_notes(&notes);
         let room = config.max_position_embeddings;
         let lengths = match &self.lengths {
@@ -281,7 +256,13 @@ impl NeedleArgs {
 }
 
 /// Refuses a grid that could not be run to its end, before it begins.
-fn check(model: &Model, prompts: &Prompts, grid: &Grid) -> Result<()> {
+fn check(
+    model: &Model,
+    prompts: &Prompts,
+    grid: &Grid,
+    chooser: Option<&TaskChooser>,
+) -> Result<()> {
+    let tasks = chooser.map_or(&[Task::Localization][..], TaskChooser::tasks);
     let new_tokens = prompts.max_new_tokens();
     let limit = model.llama.config().max_position_embeddings;
     for &length in &grid.lengths {
@@ -295,13 +276,14 @@ fn check(model: &Model, prompts: &Prompts, grid: &Grid) -> Result<()> {
         for &depth in &grid.depths {
             prompts.prompt(model, length, depth, 0)?;
         }
-        let methods: Vec<_> = grid
-            .variants
-            .iter()
-            .map(|variant| variant.compression.method(length))
-            .collect();
-        let methods: Vec<_> = methods.iter().map(|method| &**method).collect();
-        check_memory(model, &methods, length, new_tokens)?;
+        for &task in tasks {
+            let variants = grid.variants.iter();
+            let methods: Vec<_> = variants
+                .map(|variant| variant.compression(task).method(length))
+                .collect();
+            let methods: Vec<_> = methods.iter().map(|method| &**method).collect();
+            check_memory(model, &methods, length, new_tokens)?;
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Which model a run is of.
+//! Which model a run is of, and which classifier chose its tasks.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::classifier::linear::LinearClassifier;
 use crate::demo::files as demo;
 use crate::{Error, Result};
 
@@ -17,13 +18,22 @@ const FILES: [&str; 4] = [
     "tokenizer.json",
     "tokenizer_config.json",
 ];
+/// Files of a BERT encoder that a classifier depends on, weights first.
+const BERT_FILES: [(&str, bool); 6] = [
+    ("model.safetensors", true),
+    ("pytorch_model.bin", true),
+    ("config.json", false),
+    ("tokenizer.json", false),
+    ("tokenizer_config.json", false),
+    ("vocab.txt", false),
+];
 /// Bytes that are read at each of three places of a weights file.
 const SAMPLE: u64 = 1 << 20;
 
-/// A model as a manifest names it: equal for equal files, wherever they lie.
+/// A model or a classifier as a manifest names it: equal for equal files, wherever they lie.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fingerprint {
-    /// Name of the model's folder, or `demo`.
+    /// Name of the folder, or `demo` or `embedded` for what is part of the program.
     pub name: String,
     /// SHA-256 over the small files whole and over length, beginning, middle and end of each weights file.
     pub sha256: String,
@@ -67,16 +77,44 @@ impl Fingerprint {
                 add(&mut hash, &path, weights).map_err(|e| Error::io(&path, "read", e))?;
             }
         }
-        let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         Ok(Self {
-            name: dir
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            name: name_of(dir),
             sha256: hex(&hash.finalize()),
         })
     }
+
+    /// The fingerprint of a task classifier: BERT's encoder folder and its head's file, or the embedded one.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn of_classifier(bert: Option<(&Path, &Path)>) -> Result<Self> {
+        let mut hash = Sha256::new();
+        let Some((dir, head)) = bert else {
+            hash.update(LinearClassifier::embedded().to_bytes());
+            return Ok(Self {
+                name: "embedded".to_owned(),
+                sha256: hex(&hash.finalize()),
+            });
+        };
+        add(&mut hash, head, true).map_err(|e| Error::io(head, "read", e))?;
+        for (name, weights) in BERT_FILES {
+            let path = dir.join(name);
+            if path.is_file() {
+                hash.update(name.as_bytes());
+                add(&mut hash, &path, weights).map_err(|e| Error::io(&path, "read", e))?;
+            }
+        }
+        Ok(Self {
+            name: name_of(dir),
+            sha256: hex(&hash.finalize()),
+        })
+    }
+}
+
+fn name_of(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let name = dir.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 fn add(hash: &mut Sha256, path: &Path, sampled: bool) -> std::io::Result<()> {
@@ -124,5 +162,32 @@ mod tests {
         *weights.last_mut().unwrap() = 1;
         assert_ne!(one, write("{}", &weights));
         assert_eq!(Fingerprint::of(None).unwrap().name, "demo");
+    }
+
+    #[test]
+    fn a_classifier_is_known_by_encoder_and_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let of = || {
+            let head = dir.path().join("head.pth");
+            Fingerprint::of_classifier(Some((dir.path(), &head)))
+                .unwrap()
+                .sha256
+        };
+        write("head.pth", "a");
+        write("vocab.txt", "b");
+        let one = of();
+        write("README.md", "c");
+        assert_eq!(one, of());
+        for name in ["head.pth", "vocab.txt", "pytorch_model.bin"] {
+            let before = of();
+            write(name, "d");
+            assert_ne!(before, of(), "{name}");
+        }
+        let embedded = Fingerprint::of_classifier(None).unwrap();
+        assert_eq!(
+            (embedded.name.as_str(), embedded.sha256.len()),
+            ("embedded", 64)
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Evaluations of whole data sets: long, so kept in a folder that survives a kill, and split over machines.
 //!
 //! ```text
-//! lines        text files line by line, none of them trusted
+//! variant      a method at a capacity, for both kinds of task
 //! run          the folder of a run: plan of cases, manifest, records, resume, shards, merge
 //! fingerprint  which model a run is of
 //! metrics      how answers are scored
@@ -11,9 +11,11 @@
 //! ```
 
 pub mod fingerprint;
-pub mod lines;
 pub mod longbench;
 pub mod metrics;
 pub mod needle;
 pub mod picture;
 pub mod run;
+mod variant;
+
+pub use variant::Variant;

@@ -86,6 +86,8 @@ pub fn inspect(
         version: env!("CARGO_PKG_VERSION"),
         model: ModelInfo::new(model),
         prompt,
+        task: None,
+        task_score: None,
         methods,
         notes: Vec::new(),
     })

@@ -84,7 +84,7 @@ fn packed(inspection: &Inspection) -> Value {
         .collect();
     json!({
         "version": inspection.version, "model": inspection.model, "prompt": inspection.prompt,
-        "notes": inspection.notes, "methods": methods, "arrays": arrays.finish(),
+        "task": inspection.task, "notes": inspection.notes, "methods": methods, "arrays": arrays.finish(),
     })
 }
 
@@ -166,6 +166,8 @@ mod tests {
                 pieces: pieces.iter().map(|&piece| piece.to_owned()).collect(),
                 ..Prompt::default()
             },
+            task: None,
+            task_score: None,
             methods: Vec::new(),
             notes: vec!["/* page.js */".to_owned()],
         }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use windowkv_ref::methods::{MethodKind, TokenConfig};
-use windowkv_ref::policy::WindowKvConfig;
+use windowkv_ref::policy::{Task, WindowKvConfig};
 
 use crate::runner::Model;
 
@@ -15,6 +15,10 @@ pub struct Inspection {
     pub model: ModelInfo,
     /// The prompt.
     pub prompt: Prompt,
+    /// The task that the prompt was taken for; absent where no method depends on it.
+    pub task: Option<Task>,
+    /// How sure that is, 0.5 to 1; 1 where the user gave the task.
+    pub task_score: Option<f32>,
     /// What each method keeps.
     pub methods: Vec<MethodView>,
     /// What a reader should know about how this was made.

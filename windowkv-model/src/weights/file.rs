@@ -24,7 +24,7 @@ pub const MAX_HEADER_BYTES: u64 = 1 << 24;
 
 /// An opened file whose header has been checked against its length.
 #[derive(Debug)]
-pub(super) struct SafetensorsFile {
+pub(crate) struct SafetensorsFile {
     path: PathBuf,
     source: Source,
     entries: HashMap<String, Entry>,
@@ -44,7 +44,7 @@ impl SafetensorsFile {
     ///
     /// # Errors
     /// Those of [`GuardedMap::open`] and [`SafetensorsFile::new`].
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         Self::new(path, Source::Mapped(Arc::new(GuardedMap::open(path)?)))
     }
 
@@ -107,7 +107,7 @@ impl SafetensorsFile {
     }
 
     /// Whether the file has a tensor of that name.
-    pub(super) fn contains(&self, name: &str) -> bool {
+    pub(crate) fn contains(&self, name: &str) -> bool {
         self.entries.contains_key(name)
     }
 
@@ -115,7 +115,7 @@ impl SafetensorsFile {
     ///
     /// # Errors
     /// [`Error::TensorMissing`], [`Error::TensorShape`], [`Error::TensorDtype`].
-    pub(super) fn tensor(
+    pub(crate) fn tensor(
         &self,
         name: &str,
         expected: &[usize],
@@ -152,7 +152,7 @@ impl SafetensorsFile {
     ///
     /// # Errors
     /// [`Error::WeightsChanged`].
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match &self.source {
             Source::Mapped(map) => map.check(),
             Source::Static(_) => Ok(()),

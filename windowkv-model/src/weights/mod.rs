@@ -22,6 +22,7 @@ use checkpoint::Checkpoint;
 
 pub use checkpoint::{MAX_INDEX_BYTES, MAX_SHARDS};
 pub use file::MAX_HEADER_BYTES;
+pub(crate) use file::SafetensorsFile;
 pub use tensor::{DType, Elements, Tensor};
 
 /// A linear layer: `y = x W^T + b`.

@@ -93,8 +93,7 @@ impl WindowKvSelector {
         if config.score_pooling > 1 {
             columns = average_pool(columns.view(), config.score_pooling)?;
         }
-        let top_tokens = config.strategy.top_tokens(config.window_len);
-        let scores = window_scores(columns.view(), &self.windows, top_tokens)?;
+        let scores = window_scores(columns.view(), &self.windows, config.top_tokens())?;
         let windows = self
             .windows
             .select(&scores.to_vec(), self.budgets[layer])

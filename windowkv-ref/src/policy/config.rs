@@ -33,6 +33,9 @@ pub struct WindowKvConfig {
     pub budget_rule: BudgetRule,
     /// How a window's score comes from its tokens' scores.
     pub strategy: Strategy,
+    /// How many of a window's largest column scores are averaged (p); `None` leaves it to the strategy.
+    #[serde(default)]
+    pub top_tokens: Option<usize>,
     /// Width of the average pooling of column scores before windows are scored; odd, 1 is off (the paper).
     pub score_pooling: usize,
 }
@@ -48,6 +51,7 @@ impl Default for WindowKvConfig {
             beta: 14,
             budget_rule: BudgetRule::Released,
             strategy: Strategy::Average,
+            top_tokens: None,
             score_pooling: 1,
         }
     }
@@ -61,6 +65,7 @@ impl WindowKvConfig {
     pub fn layer_budgets(&self, num_layers: usize) -> Result<Vec<usize>, Error> {
         Error::nonzero("review_window_size", self.window_len)?;
         Error::nonzero("suffix", self.suffix_len)?;
+        Error::nonzero("p", self.top_tokens.unwrap_or(1))?;
         if self.score_pooling.is_multiple_of(2) {
             return Err(Error::PoolingWidth {
                 name: "score_pooling",
@@ -74,6 +79,12 @@ impl WindowKvConfig {
             self.capacity,
             self.beta,
         )
+    }
+
+    /// How many of a window's largest column scores are averaged (p); a shorter window has all averaged.
+    pub fn top_tokens(&self) -> usize {
+        self.top_tokens
+            .unwrap_or_else(|| self.strategy.top_tokens(self.window_len))
     }
 
     /// Whether the pyramid stands on its head: groups so large that later ones get the larger budget.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Dataset, LongBenchError, Skipped};
 use crate::evaluation::fingerprint::hex;
-use crate::evaluation::lines::{self, Lines};
+use crate::lines::{self, Lines};
 use crate::{Error, Result, files};
 
 /// The longest line that is read, in bytes; LongBench's own are a few million.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use windowkv_ref::policy::Task;
 
 use super::LongBenchError;
 use crate::evaluation::metrics::Metric;
@@ -150,16 +149,6 @@ impl Dataset {
     pub fn is_one_line(self) -> bool {
         self.category() == Category::FewShot
     }
-
-    /// The kind of task that WindowKV adapts to (spec section 6): questions and the search for a paragraph have their
-    /// answer in one place; summaries, examples, counting and code draw on all of the prompt.
-    pub fn task(self) -> Task {
-        match (self.category(), self.metric()) {
-            (Category::SingleDocumentQa | Category::MultiDocumentQa, _)
-            | (_, Metric::Retrieval | Metric::RetrievalZh) => Task::Localization,
-            _ => Task::Aggregation,
-        }
-    }
 }
 
 impl fmt::Display for Dataset {
@@ -210,25 +199,6 @@ mod tests {
         assert_eq!(names(Dataset::is_one_line), plain[..4]);
         assert_eq!(names(Dataset::is_extended).len(), 13);
         assert_eq!(Dataset::all().count(), 21);
-    }
-
-    #[test]
-    fn questions_and_searches_are_localization() {
-        assert_eq!(
-            names(|dataset| dataset.task() == Task::Localization),
-            [
-                "narrativeqa",
-                "qasper",
-                "multifieldqa_en",
-                "multifieldqa_zh",
-                "hotpotqa",
-                "2wikimqa",
-                "musique",
-                "dureader",
-                "passage_retrieval_en",
-                "passage_retrieval_zh"
-            ]
-        );
     }
 
     #[test]

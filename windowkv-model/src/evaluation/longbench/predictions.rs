@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use windowkv_ref::policy::Task;
 
 use super::data::{problem, too_long};
 use super::{Dataset, LongBenchError, MAX_LINE_BYTES, Scored, Scores, Skipped, score};
-use crate::evaluation::lines::{self, Lines};
 use crate::evaluation::run::{MANIFEST, RECORDS};
+use crate::lines::{self, Lines};
 use crate::runner::Finish;
 use crate::{Error, Result};
 
@@ -35,6 +36,10 @@ pub struct Prediction {
     pub all_classes: Option<Vec<String>>,
     /// The sample's length, as LongBench counted it.
     pub length: Option<u64>,
+    /// The task that the sample was taken for; absent in a run without a method that depends on it.
+    pub task: Option<Task>,
+    /// How sure that is, 0.5 to 1; 1 where the user gave the task.
+    pub task_score: Option<f32>,
     /// Tokens of the prompt that the model read.
     pub prompt_tokens: usize,
     /// Tokens that were cut out of the text's middle before.

@@ -1,42 +1,10 @@
 //! The cases of a needle evaluation.
 
 use serde::{Deserialize, Serialize};
-use windowkv_ref::methods::MethodKind;
 
 use crate::Result;
+use crate::evaluation::Variant;
 use crate::evaluation::run::{Case, Plan};
-use crate::settings::{Capacity, Compression};
-
-/// A method at a capacity.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Variant {
-    /// The method's name, such as `WindowKV` or `WindowKV, pooled 9`.
-    pub method: String,
-    /// The capacity as it was given, such as `12%` or `512`; `full` for the full cache.
-    pub capacity: String,
-    /// The method with its parameters.
-    pub compression: Compression,
-}
-
-impl Variant {
-    /// The variant of a compression.
-    pub fn new(compression: Compression) -> Self {
-        let mut method = compression.kind.title().to_owned();
-        if compression.kind == MethodKind::WindowKv && compression.window.score_pooling != 1 {
-            method += &format!(", pooled {}", compression.window.score_pooling);
-        }
-        let capacity = match (compression.kind, compression.capacity) {
-            (MethodKind::FullKv, _) => "full".to_owned(),
-            (_, Capacity::Tokens(tokens)) => tokens.to_string(),
-            (_, Capacity::Share(share)) => format!("{}%", (share * 1e6).round() / 1e4),
-        };
-        Self {
-            method,
-            capacity,
-            compression,
-        }
-    }
-}
 
 /// What is asked: every variant on every prompt of every cell.
 #[derive(Debug, Clone, PartialEq, Serialize)]

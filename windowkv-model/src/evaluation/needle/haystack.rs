@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::NeedleError;
 use crate::evaluation::fingerprint::hex;
-use crate::evaluation::lines::Lines;
+use crate::lines::Lines;
 use crate::{Error, Result};
 
 /// The longest line of a haystack's file, in bytes.

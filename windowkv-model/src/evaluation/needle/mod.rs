@@ -16,7 +16,7 @@ mod summary;
 
 use std::path::PathBuf;
 
-pub use grid::{Grid, NeedleCase, Variant};
+pub use grid::{Grid, NeedleCase};
 pub use haystack::Haystack;
 pub use prompt::{NeedlePrompt, Prompts, TextNeedle, TextPrompts};
 pub use record::{NeedleRecord, answer};

@@ -50,6 +50,8 @@ impl Default for TextNeedle {
 /// What is asked, and what should come out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeedlePrompt {
+    /// The prompt, from which its task can be told.
+    pub text: String,
     /// The prompt's token ids.
     pub ids: Vec<u32>,
     /// Tokens before the needle.
@@ -177,6 +179,7 @@ impl Prompts {
                 let seed = HELD_OUT_SEED + length as u64;
                 let question = prompt(&settings, seed, series + index as u64)?;
                 Ok(NeedlePrompt {
+                    text: question.text.clone(),
                     ids: model.tokenizer.encode(&question.text, true)?,
                     needle_start: question.fact_start,
                     reference: question.answer.trim().to_owned(),
@@ -216,8 +219,10 @@ impl TextPrompts {
             }
         }
         let (above, below) = context.split_at(place);
+        let ids = [&self.before, above, &self.needle, below, &self.after].concat();
         Ok(NeedlePrompt {
-            ids: [&self.before, above, &self.needle, below, &self.after].concat(),
+            text: tokenizer.decode(&ids, true)?,
+            ids,
             needle_start: self.before.len() + place,
             reference: self.reference.clone(),
             max_new_tokens: self.max_new_tokens,

@@ -1,9 +1,11 @@
 //! What came out of a case.
 
 use serde::{Deserialize, Serialize};
+use windowkv_ref::policy::Task;
 
 use super::{Grid, NeedleCase, Prompts};
 use crate::Result;
+use crate::classifier::TaskChooser;
 use crate::evaluation::metrics::rouge1;
 use crate::runner::{Model, Request, Sampling, generate_each};
 
@@ -15,6 +17,10 @@ pub struct NeedleRecord {
     pub asked: NeedleCase,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// The task that the prompt was taken for; absent in a run without a method that depends on it.
+    pub task: Option<Task>,
+    /// How sure that is, 0.5 to 1; 1 where the user gave the task.
+    pub task_score: Option<f32>,
     /// Tokens before the needle.
     pub needle_start: usize,
     /// What a right answer says.
@@ -33,26 +39,31 @@ pub struct NeedleRecord {
     pub full_bytes: u64,
 }
 
-/// Answers cases of one prompt, which is read once for all of them.
+/// Answers cases of one prompt, which is read and classified once for all of them; without `chooser` it is taken for
+/// localization.
 ///
 /// # Errors
-/// A prompt that cannot be made, a compression that does not fit it.
+/// A prompt that cannot be made or classified, a compression that does not fit it.
 pub fn answer(
     model: &Model,
     prompts: &Prompts,
     grid: &Grid,
+    chooser: Option<&TaskChooser>,
     cases: &[&NeedleCase],
 ) -> Result<Vec<NeedleRecord>> {
     let Some(first) = cases.first() else {
         return Ok(Vec::new());
     };
     let prompt = prompts.prompt(model, first.length, first.depth, first.prompt)?;
+    let decision = chooser
+        .map(|chooser| chooser.choose(&prompt.text))
+        .transpose()?;
+    let task = decision.as_ref().map_or(Task::Localization, |it| it.task);
     let methods: Vec<_> = cases
         .iter()
         .map(|case| {
-            grid.variants[case.variant]
-                .compression
-                .method(prompt.ids.len())
+            let variant = &grid.variants[case.variant];
+            variant.compression(task).method(prompt.ids.len())
         })
         .collect();
     let requests: Vec<_> = methods
@@ -73,6 +84,8 @@ pub fn answer(
         .map(|(case, answer)| NeedleRecord {
             asked: (*case).clone(),
             prompt_tokens: prompt.ids.len(),
+            task: decision.as_ref().map(|it| it.task),
+            task_score: decision.as_ref().map(|it| it.score),
             needle_start: prompt.needle_start,
             rouge1: rouge1::f1(&answer.text, &prompt.reference),
             exact: answer

@@ -139,6 +139,8 @@ mod tests {
                 variant: 0,
             },
             prompt_tokens: length,
+            task: None,
+            task_score: None,
             needle_start: 0,
             reference: String::new(),
             answer: String::new(),

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::RunError;
-use crate::evaluation::lines::{self, LineError, Lines};
+use crate::lines::{self, LineError, Lines};
 use crate::{Error, Result};
 
 /// The records' file name.

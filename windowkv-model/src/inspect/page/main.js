@@ -70,6 +70,7 @@ function renderFigures() {
   const entries = [["tokens kept", `${number(view.keptTokens)} of ${number(seqlen)}`], ["share", percent(view.keptTokens / seqlen)]];
   if (method.unit === "window") {
     entries.push(["windows kept", `${number(view.keptUnits)} of ${number(method.windows.count)}`]);
+    if (data.task) entries.push(["task", data.task]);
     entries.push(["window, suffix", `${number(method.windows.window_len)}, ${number(method.always_kept)} tokens`]);
   } else if (view.heads > 1) {
     entries.push(["cache heads", number(view.heads)]);
