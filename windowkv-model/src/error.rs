@@ -22,7 +22,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A path names a folder, a pipe or a device where a file is needed.
-    #[error("{} is not a regular file; give the path of a file that Hugging Face wrote", path.display())]
+    #[error("{} is not a regular file; give the path of a file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use windowkv_model::evaluation::longbench::{DataFile, Prompts, datasets_in, score};
-use windowkv_model::evaluation::run::merge;
+use windowkv_model::evaluation::longbench::{DataFile, Prediction, Prompts, datasets_in, score};
+use windowkv_model::evaluation::run::{Case, Plan, Run, Shard, Start, merge};
+use windowkv_model::testing::{TestCheckpoint, byte_tokenizer};
+use windowkv_model::weights::DType;
 
 /// Few datasets and methods, all kinds of rules among them.
 const SMALL: [&str; 6] = [
@@ -17,7 +19,7 @@ const SMALL: [&str; 6] = [
     "qasper,dureader,trec,lcc",
     "--methods",
     "fullkv,snapkv,windowkv",
-    "--max-capacity-prompt",
+    "--capacities",
     "12%,64",
 ];
 
@@ -77,19 +79,9 @@ fn small<'a>(data: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     args
 }
 
-/// The records without what a clock says.
-fn records(dir: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(dir.join("records.jsonl")).unwrap();
-    text.lines()
-        .map(|line| {
-            let mut record: Value = serde_json::from_str(line).unwrap();
-            for time in ["prefill_seconds", "decode_seconds"] {
-                assert!(record[time].is_f64(), "{record}");
-                record[time] = json!(0);
-            }
-            record
-        })
-        .collect()
+/// The records: the same run gives the same bytes.
+fn records(dir: &Path) -> String {
+    fs::read_to_string(dir.join("records.jsonl")).unwrap()
 }
 
 /// A copy of the project's samples that may be spoilt.
@@ -131,8 +123,9 @@ fn every_dataset_runs_and_its_scores_are_in_the_table() {
     );
 
     let records = records(&out);
-    assert_eq!(records.len(), 21 * 2);
-    for record in &records {
+    assert_eq!(records.lines().count(), 21 * 2);
+    for line in records.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
         // What LongBench's own scoring reads.
         assert!(record["pred"].is_string() && record["answers"].is_array());
         assert!(record["length"].is_u64() && record.get("all_classes").is_some());
@@ -148,16 +141,16 @@ fn every_dataset_runs_and_its_scores_are_in_the_table() {
     let first: Value = serde_json::from_str(scores.lines().next().unwrap()).unwrap();
     assert_eq!(
         (&first["id"], &first["score"]),
-        (&json!("narrativeqa/1/fullkv"), &json!(1.0))
+        (&json!("narrativeqa/1/FullKV/full"), &json!(1.0))
     );
 }
 
 #[test]
 fn longbench_e_is_shown_by_length() {
     let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("run");
+    let (data, out) = (samples(), dir.path().join("run"));
     let args = [
-        text(&samples()),
+        text(&data),
         "--longbench-e",
         "--datasets",
         "qasper,trec",
@@ -224,6 +217,8 @@ fn shards_together_are_the_whole() {
         let shard = format!("{}/3", index + 1);
         let printed = table(&small(&data, part, &["--shard", &shard]));
         assert!(printed.contains(&format!("Shard {shard}:")), "{printed}");
+        let scored = table(&["--score", text(part)]);
+        assert!(scored.contains("of the run's 40 cases"), "{scored}");
     }
     merge(&merged, &parts).unwrap();
     assert_eq!(records(&merged), records(&whole));
@@ -312,10 +307,10 @@ fn bad_lines_are_told_with_file_and_line_and_counted() {
     let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     for part in [
-        "lcc.jsonl, line 3: EOF",
+        "lcc.jsonl, line 3, column 28: EOF",
         "lcc.jsonl, line 4: not valid UTF-8",
         "lcc.jsonl, line 5: `answers` is empty",
-        "3 lines of the data were skipped",
+        "3 lines that could not be used were skipped",
     ] {
         assert!(stderr.contains(part), "{part:?} is not in {stderr:?}");
     }
@@ -323,6 +318,11 @@ fn bad_lines_are_told_with_file_and_line_and_counted() {
     assert!(
         table.contains("3 lines that could not be used were skipped"),
         "{table}"
+    );
+    assert_eq!(
+        self::table(&["--score", text(&out)]),
+        table,
+        "a run's folder remembers"
     );
 }
 
@@ -345,13 +345,13 @@ fn what_is_missing_is_named() {
     with(&["--methods", "x"], 2, &["windowkv"]);
     with(&["--samples", "0"], 2, &["samples"]);
     with(&["--score", "x.jsonl"], 2, &["--score"]);
-    with(&["--max-capacity-prompt", "64,64"], 1, &["comes twice"]);
+    with(&["--capacities", "64,64"], 1, &["comes twice"]);
     fs::remove_file(root.join("data/lcc.jsonl")).unwrap();
     with(&["--datasets", "lcc"], 1, &["there is no", "lcc.jsonl"]);
     fs::remove_file(root.join("config/dataset2maxlen.json")).unwrap();
     with(&[], 1, &["there is no", "dataset2maxlen.json"]);
     fs::remove_dir_all(root.join("data")).unwrap();
-    with(&[], 1, &["cannot list", "data"]);
+    with(&[], 1, &["data has no file of a dataset", "qasper.jsonl"]);
     fails(&[], 2, &["DIR"]);
     fails(
         &["--score", text(&root.join("nowhere.jsonl"))],
@@ -376,10 +376,107 @@ fn predictions_of_several_models_stand_side_by_side() {
     let other = write("other", "multifieldqa_zh.jsonl", "南京");
     let table = table(&["--score", text(&one), "--score", text(&other)]);
     assert!(
-        table.contains("| one | full | **100.00** | **100.00** |"),
+        table.contains("| one | - | **100.00** | **100.00** |"),
         "{table}"
     );
-    assert!(table.contains("| other | full | 0.00 | 0.00 |"), "{table}");
+    assert!(table.contains("| other | - | 0.00 | 0.00 |"), "{table}");
+}
+
+/// A model whose tokens are bytes, and whose chat form refuses every conversation.
+fn model_that_refuses_to_chat() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = TestCheckpoint::llama_config();
+    config["vocab_size"] = json!(260);
+    config["max_position_embeddings"] = json!(4096);
+    let checkpoint = TestCheckpoint::new(config, DType::Bf16);
+    checkpoint.write(dir.path()).unwrap();
+    let tokenizer = byte_tokenizer(&["<s>", "</s>"]).to_string();
+    fs::write(dir.path().join("tokenizer.json"), tokenizer).unwrap();
+    let template = json!({"chat_template": "{{ raise_exception('no chat') }}"}).to_string();
+    fs::write(dir.path().join("tokenizer_config.json"), template).unwrap();
+    dir
+}
+
+#[test]
+fn examples_and_code_do_not_take_the_chat_form() {
+    let (data, model, out) = (
+        samples(),
+        model_that_refuses_to_chat(),
+        tempfile::tempdir().unwrap(),
+    );
+    let mut runs = 0;
+    let mut run = |datasets: &str, more: &[&str]| {
+        runs += 1;
+        let out = out.path().join(runs.to_string());
+        let args = [
+            "--model-dir",
+            text(model.path()),
+            "--samples",
+            "1",
+            "--methods",
+            "windowkv",
+            "--capacities",
+            "64",
+            "--datasets",
+            datasets,
+            "--out",
+            text(&out),
+        ];
+        let output = longbench(&[&[text(&data)], &args[..], more].concat());
+        (output.status.code(), stderr(&output))
+    };
+    let (code, stderr) = run("trec,triviaqa,samsum,lsht,lcc,repobench-p", &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for dataset in ["qasper", "dureader", "gov_report", "passage_count"] {
+        let (code, stderr) = run(dataset, &[]);
+        assert!(
+            code == Some(1) && stderr.contains("no chat"),
+            "{dataset}: {stderr}"
+        );
+    }
+    let (code, stderr) = run("qasper,gov_report", &["--no-chat-template"]);
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[test]
+fn the_papers_figures_stand_beside_those_of_its_models() {
+    struct One(Prediction);
+    impl Case for One {
+        fn id(&self) -> String {
+            self.0.capacity.clone().unwrap_or_default()
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let case = |capacity: &str| {
+        let prediction = json!({
+            "dataset": "qasper", "line": 1, "_id": null, "method": "WindowKV", "capacity": capacity, "pred": "red",
+            "answers": ["red"], "all_classes": null, "length": 9, "prompt_tokens": 9, "prompt_tokens_cut": 0,
+            "new_tokens": 1, "finish": "length", "kept_share": 1.0, "kv_bytes": 1,
+        });
+        One(serde_json::from_value(prediction).unwrap())
+    };
+    for (model, published) in [(Some("Qwen2.5-1.5B-Instruct"), 1), (None, 0)] {
+        let run = dir.path().join(published.to_string());
+        let plan = Plan::new(vec![case("1024"), case("256")]).unwrap();
+        let settings = json!({"known_as": model});
+        let start = Start {
+            command: "longbench",
+            settings,
+            shard: Shard::WHOLE,
+            resume: false,
+        };
+        let mut begun = Run::<Prediction>::open(&run, start, &plan).unwrap();
+        let mut work = |cases: &[&One]| Ok(cases.iter().map(|case| case.0.clone()).collect());
+        begun.work(&plan, &mut work, &mut |_| ()).unwrap();
+        let printed = table(&["--score", text(&run)]);
+        let row = "| WindowKV *(published)* | 1024 | - | 31.58 |";
+        assert_eq!(
+            printed.matches("(published)").count(),
+            published,
+            "{printed}"
+        );
+        assert_eq!(printed.matches(row).count(), published, "{printed}");
+    }
 }
 
 /// Real samples of LongBench lie beside the project where it is developed; they are no part of it.

@@ -39,7 +39,7 @@ const DEFAULTS: Defaults = Defaults {
     windowkv compare --methods fullkv,windowkv,snapkv --capacities 10%,20%,40% --prompts 10\n  \
     windowkv compare --model-dir Qwen2.5-1.5B-Instruct --lengths 8000 --capacities 512,1024,2048\n  \
     windowkv compare --resume                         go on after an interruption\n  \
-    windowkv longbench LongBench --datasets qasper,trec --max-capacity-prompt 256,512,1024 --out lb\n  \
+    windowkv longbench LongBench --datasets qasper,trec --capacities 256,512,1024 --out lb\n  \
     windowkv compare --longbench lb                   LongBench's scores instead of needles\n\n\
     Defaults: the demo model gets length 1024, 5 prompts for each depth and capacities 6%,12%,25%,50%; others get\n\
     length 4000, 1 prompt for each depth and capacities 256,512,1024,2048.\n\n\

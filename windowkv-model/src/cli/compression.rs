@@ -1,5 +1,7 @@
 //! The options that choose and shape a compression method, with the released script's names beside ours.
 
+use std::str::FromStr;
+
 use clap::{Args, ValueEnum};
 use windowkv_ref::methods::{Granularity, MethodKind, Pooling, TokenConfig};
 use windowkv_ref::policy::{BudgetRule, ModelPreset, Strategy, Task, TaskMapping, WindowKvConfig};
@@ -360,6 +362,32 @@ impl TuningArgs {
         ))
     }
 
+    /// As [`resolve`](Self::resolve), for an evaluation that compares methods.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub(super) fn variant(
+        &self,
+        method: MethodSpec,
+        capacity: Capacity,
+        task: Task,
+        preset: &ModelPreset,
+        num_layers: usize,
+    ) -> Result<(Compression, Vec<String>)> {
+        let (mut compression, notes) =
+            self.resolve(method.kind, capacity, task, preset, num_layers)?;
+        if let Some(width) = method.score_pooling {
+            compression.window.score_pooling = width;
+        }
+        // The demo's question is longer than the others' default window; all observe as much of it.
+        let demo = preset.name == crate::demo::NAME;
+        if demo && !compression.recent_given && method.kind != MethodKind::StreamingLlm {
+            compression.tokens.recent_len = preset.localization.suffix_len;
+            compression.recent_given = true;
+        }
+        Ok((compression, notes))
+    }
+
     /// What of the options does not take part in a run with this strategy.
     fn strategy_notes(&self, strategy: Strategy) -> Vec<String> {
         let mut notes = Vec::new();
@@ -415,6 +443,41 @@ impl CompressionArgs {
             ),
         ];
         explained.into_iter().flatten().collect()
+    }
+}
+
+/// A method, and how wide WindowKV pools its scores.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MethodSpec {
+    /// The method.
+    pub(super) kind: MethodKind,
+    /// Width of the pooling, where the method's name brings one.
+    pub(super) score_pooling: Option<usize>,
+}
+
+impl FromStr for MethodSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (name, pooling) = match text.split_once(':') {
+            Some((name, width)) => (name, Some(width)),
+            None => (text, None),
+        };
+        let kind: MethodKind = name.parse().map_err(|error| format!("{error}"))?;
+        let score_pooling = pooling.map(|width| {
+            let width = width.parse().ok().filter(|width| width % 2 == 1);
+            width
+                .filter(|_| kind == MethodKind::WindowKv)
+                .ok_or_else(|| {
+                    format!(
+                        "{text}: only windowkv takes a width, and it must be odd, as in windowkv:9"
+                    )
+                })
+        });
+        Ok(Self {
+            kind,
+            score_pooling: score_pooling.transpose()?,
+        })
     }
 }
 

@@ -9,13 +9,15 @@ use serde_json::{Map, Value, json};
 use windowkv_ref::methods::{Method, MethodKind};
 use windowkv_ref::policy::Task;
 
-use super::compression::{MethodName, TuningArgs, default_capacity, say_notes};
+use super::compression::{MethodSpec, TuningArgs, default_capacity, say_notes};
 use super::run::RunArgs;
 use super::terminal::{print, say};
+use crate::evaluation::fingerprint::Fingerprint;
 use crate::evaluation::longbench::{
     DataFile, Dataset, Limits, Prediction, Prompt, Prompts, Published, Scored, Scores, Skipped,
     Table, csv, datasets_in, markdown, prediction_files, score_file,
 };
+use crate::evaluation::needle::Variant;
 use crate::evaluation::run::{Case, MANIFEST, Manifest, Plan, Run};
 use crate::runner::{Model, Request, Sampling, check_memory, generate_each};
 use crate::settings::{Capacity, Compression};
@@ -27,7 +29,7 @@ const COMMAND: &str = "longbench";
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windowkv longbench LongBench --model-dir Llama-3.2-1B-Instruct --out run    all methods, all datasets in the folder\n  \
-    windowkv longbench LongBench --datasets qasper,hotpotqa --samples 20 --max-capacity-prompt 512,1024\n  \
+    windowkv longbench LongBench --datasets qasper,hotpotqa --samples 20 --capacities 512,1024\n  \
     windowkv longbench LongBench --out run --resume                             after an interruption\n  \
     windowkv longbench LongBench --longbench-e                                  the *_e.jsonl files, by length\n  \
     windowkv longbench LongBench --predict-only --out run                       score later, or elsewhere\n  \
@@ -53,19 +55,14 @@ pub(super) struct LongBench {
     /// The first N samples of each dataset [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     samples: Option<u32>,
-    /// Methods to compare
-    #[arg(long, alias = "method", value_delimiter = ',', value_enum,
+    /// Methods; `windowkv:9` is WindowKV whose scores are pooled over 9 tokens
+    #[arg(long, alias = "method", value_delimiter = ',', value_name = "NAME",
           default_values = ["fullkv", "streamingllm", "h2o", "snapkv", "pyramidkv", "windowkv"])]
-    methods: Vec<MethodName>,
-    /// Tokens that a layer may keep on average, or a share of the prompt such as 12%; several for a sweep [default:
-    /// 2048; demo model 12%]
-    #[arg(
-        long,
-        alias = "max_capacity_prompt",
-        value_delimiter = ',',
-        value_name = "TOKENS"
-    )]
-    max_capacity_prompt: Vec<Capacity>,
+    methods: Vec<MethodSpec>,
+    /// Tokens that a layer may keep on average, or shares of the prompt [default: 2048; demo model 12%]
+    #[arg(long, aliases = ["max-capacity-prompt", "max_capacity_prompt"], value_delimiter = ',',
+          value_name = "TOKENS|PERCENT")]
+    capacities: Vec<Capacity>,
     /// The kind of task, from which WindowKV's strategy, window and suffix follow [default: the dataset's: questions
     /// and searches are localization, all else is aggregation]
     #[arg(long, value_name = "TASK", value_parser = task())]
@@ -81,7 +78,7 @@ pub(super) struct LongBench {
     predict_only: bool,
     /// Score predictions and run nothing: a file, a folder of them, or that of a run (may be given several times)
     #[arg(long, value_name = "PATH", conflicts_with_all = ["data", "model_dir", "datasets", "samples", "methods",
-          "max_capacity_prompt", "task", "max_input_len", "no_chat_template", "predict_only", "resume", "shard"])]
+          "capacities", "task", "max_input_len", "no_chat_template", "predict_only", "resume", "shard"])]
     score: Vec<PathBuf>,
     /// Print the table as CSV instead of Markdown
     #[arg(long, conflicts_with = "predict_only")]
@@ -103,11 +100,12 @@ fn task() -> impl TypedValueParser<Value = Task> {
     })
 }
 
-/// A method at a capacity.
+/// A method at a capacity, for both kinds of task.
 struct Setup {
-    method: MethodKind,
-    /// Absent for a method that keeps everything.
-    capacity: Option<String>,
+    /// The method's name in tables.
+    method: String,
+    /// As it was given; `full` for the full cache.
+    capacity: String,
     localization: Compression,
     aggregation: Compression,
 }
@@ -118,6 +116,12 @@ impl Setup {
             Task::Localization => &self.localization,
             Task::Aggregation => &self.aggregation,
         }
+    }
+
+    /// What a layer may keep; absent for a method that keeps everything.
+    fn limit(&self) -> Option<String> {
+        let full = self.localization.kind == MethodKind::FullKv;
+        (!full).then(|| self.capacity.clone())
     }
 }
 
@@ -188,11 +192,11 @@ impl LongBench {
             setups,
         };
         let plan = self.plan(&evaluation)?;
-        let settings = self.settings(&evaluation);
+        let settings = self.settings(&evaluation)?;
         let mut work = |cases: &[&Question]| evaluation.answer(cases);
         let run = self.run.execute(COMMAND, settings, &plan, &mut work)?;
         if skipped.count > 0 {
-            say(&format!("{} lines of the data were skipped", skipped.count));
+            say(skipped_note(skipped.count).trim());
         }
         if self.predict_only {
             let done = run.done();
@@ -226,7 +230,7 @@ impl LongBench {
     fn setups(&self, model: &Model, datasets: &[Dataset]) -> Result<Vec<Setup>> {
         let preset = &model.preset;
         let num_layers = model.llama.config().num_layers;
-        let capacities = match self.max_capacity_prompt.as_slice() {
+        let capacities = match self.capacities.as_slice() {
             [] => vec![default_capacity(preset)],
             given => given.to_vec(),
         };
@@ -241,17 +245,17 @@ impl LongBench {
             .collect();
         let mut setups = Vec::new();
         let mut notes = Vec::new();
-        let kinds: Vec<MethodKind> = self.methods.iter().map(|&name| name.into()).collect();
-        let full = kinds.iter().filter(|&&kind| kind == MethodKind::FullKv);
-        let full = full.map(|&kind| (kind, Capacity::Share(1.0)));
+        let is_full = |method: &&MethodSpec| method.kind == MethodKind::FullKv;
+        let full = self.methods.iter().filter(is_full);
+        let full = full.map(|&method| (method, Capacity::Share(1.0)));
         let compressed = capacities.iter().flat_map(|&capacity| {
-            let kinds = kinds.iter().filter(|&&kind| kind != MethodKind::FullKv);
-            kinds.map(move |&kind| (kind, capacity))
+            let methods = self.methods.iter().filter(|method| !is_full(method));
+            methods.map(move |&method| (method, capacity))
         });
         for (method, capacity) in full.chain(compressed) {
             let resolve = |task| {
                 self.tuning
-                    .resolve(method, capacity, task, preset, num_layers)
+                    .variant(method, capacity, task, preset, num_layers)
             };
             let (localization, local_notes) = resolve(Task::Localization)?;
             let (aggregation, other_notes) = resolve(Task::Aggregation)?;
@@ -266,10 +270,11 @@ impl LongBench {
                     notes.push(note.clone());
                 }
             }
+            let named = Variant::new(localization);
             setups.push(Setup {
-                method,
-                capacity: (method != MethodKind::FullKv).then(|| label(capacity)),
-                localization,
+                method: named.method,
+                capacity: named.capacity,
+                localization: named.compression,
                 aggregation,
             });
         }
@@ -284,11 +289,7 @@ impl LongBench {
             for sample in 0..file.len().min(most) {
                 let unit = format!("{}/{}", file.dataset(), file.line(sample));
                 for (setup, of) in evaluation.setups.iter().enumerate() {
-                    let method = of.method.name();
-                    let id = match &of.capacity {
-                        Some(capacity) => format!("{unit}/{method}/{capacity}"),
-                        None => format!("{unit}/{method}"),
-                    };
+                    let id = format!("{unit}/{}/{}", of.method, of.capacity);
                     questions.push(Question {
                         file: index,
                         sample,
@@ -303,7 +304,7 @@ impl LongBench {
     }
 
     /// Everything that the predictions depend on, and no paths: parts of a run may be made on different machines.
-    fn settings(&self, evaluation: &Evaluation) -> Value {
+    fn settings(&self, evaluation: &Evaluation) -> Result<Value> {
         let Evaluation { model, .. } = evaluation;
         let config = model.llama.config();
         let files: Map<String, Value> = evaluation
@@ -323,27 +324,14 @@ impl LongBench {
             })
             .collect();
         let [templates, lengths] = evaluation.prompts.hashes();
-        json!({
-            "model": {
-                "name": self.model_name(), "family": config.family.model_type(), "parameters": config.parameters(),
-                "weights_bytes": model.llama.weights().total_bytes(), "tokenizer_bytes": model.tokenizer_bytes,
-                "known_as": Published::of(config).map(|published| published.model),
-            },
+        Ok(json!({
+            "model": Fingerprint::of(self.model_dir.as_deref())?,
+            "known_as": Published::of(config).map(|published| published.model),
             "longbench_e": self.longbench_e, "samples": self.samples, "files": files,
             "dataset2prompt_sha256": templates, "dataset2maxlen_sha256": lengths,
             "chat_template": evaluation.chat && model.chat.is_some(), "max_input_len": evaluation.max_input_len,
             "task": evaluation.task, "methods": methods,
-        })
-    }
-
-    /// The model's folder without its path.
-    fn model_name(&self) -> String {
-        let Some(dir) = &self.model_dir else {
-            return "demo".to_owned();
-        };
-        let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
-        let name = dir.file_name().unwrap_or(dir.as_os_str());
-        name.to_string_lossy().into_owned()
+        }))
     }
 
     fn report_run(
@@ -369,10 +357,8 @@ impl LongBench {
         let mut notes = skipped_note(skipped.count);
         let (done, all) = (run.done(), plan.len());
         if done < all {
-            notes += &format!(
-                "\nShard {}: {done} of the run's {all} cases; `windowkv merge` joins the shards.\n",
-                run.manifest().shard
-            );
+            let shard = format!("Shard {}", run.manifest().shard);
+            notes += &part_note(&shard, done, all);
         }
         self.report(&tables, &notes, Some((run.dir(), &lines)))
     }
@@ -383,6 +369,9 @@ impl LongBench {
         let mut lines = String::new();
         let mut extended = self.longbench_e;
         let mut published = BTreeSet::new();
+        let mut unfinished = String::new();
+        // Lines of the data that runs have left out.
+        let mut before = 0;
         for path in &self.score {
             let manifest = if path.join(MANIFEST).is_file() {
                 Manifest::read(path)?
@@ -391,13 +380,21 @@ impl LongBench {
             };
             let of_run = |name: &str| manifest.as_ref().and_then(|run| run.settings.get(name));
             extended |= of_run("longbench_e") == Some(&Value::Bool(true));
-            let known = of_run("model").and_then(|model| model.get("known_as"));
+            let known = of_run("known_as");
+            let files = of_run("files").and_then(Value::as_object).into_iter();
+            let counts = files.flat_map(Map::values).map(|file| &file["skipped"]);
+            before += counts.filter_map(Value::as_u64).sum::<u64>() as usize;
             published.insert(known.and_then(Value::as_str).map(str::to_owned));
+            let mut used = 0;
             for file in prediction_files(path)? {
                 let mut each = |line: usize, scored: &Scored| {
+                    used += 1;
                     push_line(&mut lines, json!({"file": file, "line": line}), scored);
                 };
                 skipped.extend(score_file(&file, extended, &mut scores, &mut each)?);
+            }
+            if let Some(run) = manifest.filter(|run| used < run.cases) {
+                unfinished += &part_note(&path.display().to_string(), used, run.cases);
             }
         }
         say_notes(&skipped.notes());
@@ -407,7 +404,7 @@ impl LongBench {
             _ => None,
         };
         let tables = Table::of(&scores, extended, published);
-        let notes = skipped_note(skipped.count);
+        let notes = skipped_note(skipped.count + before) + &unfinished;
         self.report(
             &tables,
             &notes,
@@ -475,8 +472,8 @@ impl Evaluation {
                 dataset,
                 line: file.line(first.sample),
                 id: sample.id.clone(),
-                method: setup.method.title().to_owned(),
-                capacity: setup.capacity.clone(),
+                method: setup.method.clone(),
+                capacity: setup.limit(),
                 pred: answer.text,
                 answers: sample.answers.clone(),
                 all_classes: sample.all_classes.clone(),
@@ -487,19 +484,16 @@ impl Evaluation {
                 finish: answer.finish,
                 kept_share: answer.kv.kept_share(),
                 kv_bytes: answer.kv.bytes,
-                prefill_seconds: answer.timing.prefill_seconds,
-                decode_seconds: answer.timing.decode_seconds,
             });
         Ok(predictions.collect())
     }
 }
 
-/// A capacity as a user gives it.
-fn label(capacity: Capacity) -> String {
-    match capacity {
-        Capacity::Tokens(tokens) => tokens.to_string(),
-        Capacity::Share(share) => format!("{}%", (share * 1e10).round() / 1e8),
-    }
+/// Says that a table is of a part of a run.
+fn part_note(part: &str, done: usize, all: usize) -> String {
+    format!(
+        "\n{part}: {done} of the run's {all} cases; --resume finishes a part, `windowkv merge` joins them.\n"
+    )
 }
 
 fn skipped_note(count: usize) -> String {
@@ -525,16 +519,4 @@ fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(&new, text)
         .and_then(|()| std::fs::rename(&new, path))
         .map_err(|source| Error::io(path, "write", source))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_capacity_is_named_as_it_was_given() {
-        for text in ["2048", "12%", "12.5%", "0.3%", "100%", "33.33%"] {
-            assert_eq!(label(text.parse().unwrap()), text);
-        }
-    }
 }

@@ -1,14 +1,13 @@
 //! What `niah` and `compare` have in common: the grid, the prompts, the run and its reports.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::Args;
 use serde_json::json;
 use windowkv_ref::methods::MethodKind;
 use windowkv_ref::policy::Task;
 
-use super::compression::{TuningArgs, say_notes};
+use super::compression::{MethodSpec, TuningArgs, say_notes};
 use super::output::{bytes, grouped};
 use super::run::RunArgs;
 use super::terminal::{print, say};
@@ -122,39 +121,6 @@ fn count(text: &str) -> std::result::Result<usize, String> {
     super::count(text, 1..=MAX_COUNT)
 }
 
-/// A method, and how wide WindowKV pools its scores.
-#[derive(Debug, Clone, Copy)]
-struct MethodSpec {
-    kind: MethodKind,
-    score_pooling: Option<usize>,
-}
-
-impl FromStr for MethodSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (name, pooling) = match text.split_once(':') {
-            Some((name, width)) => (name, Some(width)),
-            None => (text, None),
-        };
-        let kind: MethodKind = name.parse().map_err(|error| format!("{error}"))?;
-        let score_pooling = pooling.map(|width| {
-            let width = width.parse().ok().filter(|width| width % 2 == 1);
-            width
-                .filter(|_| kind == MethodKind::WindowKv)
-                .ok_or_else(|| {
-                    format!(
-                        "{text}: only windowkv takes a width, and it must be odd, as in windowkv:9"
-                    )
-                })
-        });
-        Ok(Self {
-            kind,
-            score_pooling: score_pooling.transpose()?,
-        })
-    }
-}
-
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum NeedleTask {
     /// The answer stands in one place of the prompt: true of a needle
@@ -260,30 +226,23 @@ impl NeedleArgs {
         };
         let mut variants = Vec::new();
         let mut notes = Vec::new();
-        for MethodSpec {
-            kind,
-            score_pooling,
-        } in methods
-        {
+        for method in methods {
             for (index, &capacity) in capacities.iter().enumerate() {
-                if kind == MethodKind::FullKv && index > 0 {
+                if method.kind == MethodKind::FullKv && index > 0 {
                     continue;
                 }
-                let (mut compression, said) =
-                    self.tuning
-                        .resolve(kind, capacity, task, &model.preset, config.num_layers)?;
+                let (compression, said) = self.tuning.variant(
+                    method,
+                    capacity,
+                    task,
+                    &model.preset,
+                    config.num_layers,
+                )?;
                 notes.extend(
                     said.into_iter()
                         .filter(|note| !notes.contains(note))
                         .collect::<Vec<_>>(),
                 );
-                compression.window.score_pooling =
-                    score_pooling.unwrap_or(compression.window.score_pooling);
-                // The demo's question is longer than the others' default window; all observe as much of it.
-                if demo && !compression.recent_given && kind != MethodKind::StreamingLlm {
-                    compression.tokens.recent_len = model.preset.localization.suffix_len;
-                    compression.recent_given = true;
-                }
                 variants.push(Variant::new(compression));
             }
         }

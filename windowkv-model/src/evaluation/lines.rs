@@ -33,7 +33,8 @@ pub enum LineError {
         byte: usize,
     },
     /// A line is not the JSON that it should be.
-    #[error("{}, line {line}: {source}; each line must be one JSON object of this form", path.display())]
+    #[error("{}, line {line}, column {}: {}; each line must be one JSON object of this form",
+            path.display(), source.column(), reason(source))]
     Json {
         /// The file.
         path: PathBuf,
@@ -42,6 +43,13 @@ pub enum LineError {
         /// What is wrong, and in which column.
         source: serde_json::Error,
     },
+}
+
+/// What is wrong with JSON, without the place within its text, which is one line of a file.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
 }
 
 /// One line.
@@ -254,6 +262,20 @@ mod tests {
                 Ok(line(3, "\u{e9}", 4, true)),
                 Ok(line(4, "last", 7, false)),
             ]
+        );
+    }
+
+    #[test]
+    fn json_is_wrong_in_a_line_and_a_column() {
+        let path = Path::new("file");
+        let message = |text| {
+            let line = line(7, text, 0, true);
+            parse::<Vec<u8>>(&line, path).unwrap_err().to_string()
+        };
+        assert!(message("[1, x]").starts_with("file, line 7, column 5: expected value; each"));
+        assert!(
+            message("[1, 300]")
+                .contains("column 7: invalid value: integer `300`, expected u8; each")
         );
     }
 

@@ -4,7 +4,7 @@
 //! again when its turn comes. So a data set takes a few bytes a sample, however long its texts are.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -70,7 +70,10 @@ pub fn datasets_in(dir: &Path, extended: bool) -> Result<(Vec<Dataset>, Vec<Stri
             "qasper.jsonl"
         },
     };
-    let list = |source| Error::io(&data, "list", source);
+    let list = |source: std::io::Error| match source.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => no_data().into(),
+        _ => Error::io(&data, "list", source),
+    };
     let (mut datasets, mut others) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(&data).map_err(list)? {
         let name = entry.map_err(list)?.file_name();
@@ -112,7 +115,7 @@ impl DataFile {
         let suffix = if extended { "_e" } else { "" };
         let path = dir.join("data").join(format!("{dataset}{suffix}.jsonl"));
         let file = match files::open_regular(&path) {
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 return Err(LongBenchError::DatasetMissing { dataset, path }.into());
             }
             file => file?,
@@ -331,8 +334,8 @@ mod tests {
         assert_eq!((data.len(), data.line(1)), (2, 8));
         assert_eq!(data.skipped().count, 6);
         let expected = [
-            ("line 2", "expected a string"),
-            ("line 3", "expected ident"),
+            ("line 2, column 11: invalid type", "expected a string"),
+            ("line 3, column 2", "expected ident; each"),
             ("line 4", "UTF-8 at byte 12"),
             ("line 5", "`answers` is empty"),
             ("line 6", "65536 characters"),
@@ -410,7 +413,7 @@ mod tests {
         for (bytes, part) in [
             (b"".as_slice(), "none of its 0 lines"),
             (b"\n\n", "none of its 2 lines"),
-            (b"{}\n", "line 1: missing field `input`"),
+            (b"{}\n", "line 1, column 2: missing field `input`"),
         ] {
             let dir = folder(&[("qasper.jsonl", bytes)]);
             let error = DataFile::open(dir.path(), dataset("qasper"), false).unwrap_err();
@@ -442,7 +445,9 @@ mod tests {
             (vec![dataset("qasper")], others.to_vec())
         );
         let message = |dir: &Path| datasets_in(dir, true).unwrap_err().to_string();
-        assert!(message(&dir.path().join("data")).contains("cannot list"));
+        for wrong in ["data", "data/notes.txt"] {
+            assert!(message(&dir.path().join(wrong)).contains("holds LongBench's data/"));
+        }
         let empty = folder(&[("qasper.jsonl", b"")]);
         assert!(message(empty.path()).contains("qasper_e.jsonl"));
     }

@@ -31,6 +31,12 @@ pub enum LongBenchError {
         /// The name of a file that could be there.
         example: &'static str,
     },
+    /// A folder without predictions.
+    #[error("{} has no .jsonl file; give a file of predictions, a folder of them, or that of a run", dir.display())]
+    NoPredictions {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A dataset that was asked for has no file.
     #[error("there is no {}; download the dataset, or leave {dataset} out of --datasets", path.display())]
     DatasetMissing {

@@ -13,7 +13,7 @@ use crate::runner::Finish;
 use crate::{Error, Result};
 
 /// The record of one case: `pred`, `answers`, `all_classes` and `length` as LongBench's own prediction files have them,
-/// and where they come from.
+/// and where they come from. It has no time in it: the same run gives the same records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The dataset.
@@ -47,10 +47,6 @@ pub struct Prediction {
     pub kept_share: f64,
     /// Bytes of the prompt's compressed keys and values.
     pub kv_bytes: u64,
-    /// Seconds to read the prompt, for all methods on it together.
-    pub prefill_seconds: f64,
-    /// Seconds to write the answer, for all methods on the prompt together.
-    pub decode_seconds: f64,
 }
 
 impl Prediction {
@@ -106,11 +102,8 @@ pub fn prediction_files(path: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     if files.is_empty() {
-        return Err(LongBenchError::NoData {
-            dir: path.to_owned(),
-            example: "qasper.jsonl",
-        }
-        .into());
+        let dir = path.to_owned();
+        return Err(LongBenchError::NoPredictions { dir }.into());
     }
     files.sort();
     Ok(files)
@@ -325,7 +318,7 @@ mod tests {
     fn a_folder_is_its_files() {
         let dir = tempfile::tempdir().unwrap();
         let message = prediction_files(dir.path()).unwrap_err().to_string();
-        assert!(message.contains("qasper.jsonl"), "{message}");
+        assert!(message.contains("no .jsonl file"), "{message}");
         for name in ["b.jsonl", "a.jsonl", "c.txt"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }

@@ -36,9 +36,20 @@ impl Row {
             .collect()
     }
 
+    fn is_full(&self) -> bool {
+        self.method == MethodKind::FullKv.title()
+    }
+
+    /// What a layer may keep, where it is known.
+    fn capacity(&self) -> Option<&str> {
+        self.capacity
+            .as_deref()
+            .or(self.is_full().then_some("full"))
+    }
+
     /// Whether it takes part in the comparison of what compresses.
     fn competes(&self) -> bool {
-        !self.published && self.method != MethodKind::FullKv.title()
+        !self.published && !self.is_full()
     }
 }
 
@@ -196,8 +207,7 @@ fn one_markdown(table: &Table, text: &mut String) {
             .collect();
         let method = row.method.replace('|', "\\|");
         let mark = if row.published { " *(published)*" } else { "" };
-        let capacity = row.capacity.as_deref().unwrap_or("full");
-        let capacity = capacity.replace('|', "\\|");
+        let capacity = row.capacity().unwrap_or("-").replace('|', "\\|");
         let _ = writeln!(text, "| {method}{mark} | {capacity} |{cells}");
     }
     let samples: String = (0..table.datasets.len())
@@ -238,7 +248,7 @@ pub fn csv(tables: &[Table]) -> String {
             } else {
                 "measured"
             };
-            let capacity = row.capacity.as_deref().unwrap_or("full");
+            let capacity = row.capacity().unwrap_or("");
             let head = [lengths, source, &row.method, capacity];
             let average = cell(table.datasets.len());
             write(head.into_iter().chain(scores).chain([average]).collect());
