@@ -217,7 +217,7 @@ proptest! {
             prop_assert!(bits(&shared.logits) == bits(&alone.logits), "{name}: logits");
             for (layer, (shared, alone)) in shared.selections.iter().zip(&alone.selections).enumerate() {
                 prop_assert_eq!(&shared.kept, &alone.kept, "{}, layer {}", name, layer);
-                let scores = |selection: &Selection<f32>| selection.scores.as_ref().map(|scores| bits(scores));
+                let scores = |selection: &Selection<f32>| selection.scores.as_ref().map(bits);
                 prop_assert!(scores(shared) == scores(alone), "{name}, layer {layer}: scores");
             }
             for (layer, (shared, alone)) in shared.cache.layers.iter().zip(&alone.cache.layers).enumerate() {

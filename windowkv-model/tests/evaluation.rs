@@ -462,6 +462,17 @@ fn bad_input_is_named_before_anything_runs() {
         &["--lengths", "5000"],
         &["do not fit the model's context of 4608"],
     );
+    refused(
+        &[
+            "--needle",
+            "x",
+            "--lengths",
+            "9999999",
+            "--prompts",
+            "9999999",
+        ],
+        &["context of 4608"],
+    );
     refused(&["--depths", "50,120"], &["depth 120 %"]);
     refused(&["--lengths", "256,256"], &["comes twice"]);
     refused(

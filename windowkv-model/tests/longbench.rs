@@ -307,7 +307,7 @@ fn bad_lines_are_told_with_file_and_line_and_counted() {
     let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     for part in [
-        "lcc.jsonl, line 3, column 31: EOF",
+        "lcc.jsonl, line 3, column 28: EOF",
         "lcc.jsonl, line 4: not valid UTF-8",
         "lcc.jsonl, line 5: `answers` is empty",
         "3 lines that could not be used were skipped",

@@ -46,6 +46,8 @@ const DEPTHS: [f64; 11] = [
 ];
 /// Longest prompt and most prompts that are accepted; a model's own context is shorter.
 const MAX_COUNT: usize = 10_000_000;
+/// Tokens of text that prompts are cut from, but for a single prompt that is longer.
+const MAX_HAYSTACK_TOKENS: usize = 1 << 19;
 
 /// The grid and the needle
 #[derive(Debug, Args)]
@@ -140,7 +142,17 @@ impl NeedleArgs {
             };
             (prompts, source)
         } else {
-            self.text_prompts(&model, longest * grid.prompts)?
+            // Before a text of that length is made; prompts beyond the text begin it anew.
+            let limit = model.llama.config().max_position_embeddings;
+            if longest > limit {
+                return Err(Error::ContextTooSmall {
+                    prompt_tokens: longest,
+                    max_new_tokens: self.max_new_tokens.unwrap_or(0),
+                    limit,
+                });
+            }
+            let tokens = longest.saturating_mul(grid.prompts);
+            self.text_prompts(&model, tokens.min(MAX_HAYSTACK_TOKENS.max(longest)))?
         };
         if demo && longest > crate::demo::ADVERTISED_TOKENS {
             say(&format!(
