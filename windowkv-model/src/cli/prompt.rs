@@ -52,12 +52,12 @@ pub(super) fn read(text: Option<&str>, file: Option<&Path>) -> Result<String> {
     }
 }
 
+/// What is done with a line of a JSONL file: its number, from 1, and its object.
+type EachLine<'a> = dyn FnMut(usize, &Map<String, Value>) -> Result<()> + 'a;
+
 /// Calls `each` with every line of a JSONL file (- is standard input) and its number, from 1. Empty lines are
 /// passed over; lines are read one by one, so a long file takes no memory.
-pub(super) fn json_lines(
-    path: &Path,
-    each: &mut dyn FnMut(usize, &Map<String, Value>) -> Result<()>,
-) -> Result<()> {
+pub(super) fn json_lines(path: &Path, each: &mut EachLine<'_>) -> Result<()> {
     if path.as_os_str() == "-" {
         return lines_of(
             &mut std::io::stdin().lock(),
@@ -69,11 +69,7 @@ pub(super) fn json_lines(
     lines_of(&mut BufReader::new(file), path, each)
 }
 
-fn lines_of(
-    reader: &mut dyn BufRead,
-    path: &Path,
-    each: &mut dyn FnMut(usize, &Map<String, Value>) -> Result<()>,
-) -> Result<()> {
+fn lines_of(reader: &mut dyn BufRead, path: &Path, each: &mut EachLine<'_>) -> Result<()> {
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
