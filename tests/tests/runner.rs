@@ -63,6 +63,7 @@ impl Prompt {
                     BudgetRule::Released
                 },
                 strategy: Scoring::Max,
+                top_tokens: None,
                 score_pooling: 1,
             })),
             MethodKind::FullKv => Box::new(FullKv),

@@ -451,19 +451,25 @@ fn tensors() -> Vec<Case> {
             &op::tensor(&storage, &op::int(0), &shape, &strides),
         ))
     };
-    let tensor = |offset: Vec<u8>, shape: &[Vec<u8>], strides: &[Vec<u8>]| {
+    let written = |shape: &[u8], strides: &[u8], offset: i64| {
         let storage = op::storage("FloatStorage", "0", &op::int(6));
         file(op::dict(
             "w",
-            &op::tensor(&storage, &offset, &op::tuple(shape), &op::tuple(strides)),
+            &op::tensor(&storage, &op::long(offset), shape, strides),
         ))
     };
-    let (two, three, one) = (op::int(2), op::int(3), op::int(1));
-    let max = op::long(i64::MAX);
+    let numbers = |numbers: &[i64]| {
+        let numbers: Vec<_> = numbers.iter().map(|&number| op::long(number)).collect();
+        op::tuple(&numbers)
+    };
+    let tensor = |offset: i64, shape: &[i64], strides: &[i64]| {
+        written(&numbers(shape), &numbers(strides), offset)
+    };
+    let max = i64::MAX;
     vec![
         (
             "a storage of 2^63 elements",
-            storage("FloatStorage", "0", max.clone()),
+            storage("FloatStorage", "0", op::long(max)),
             "elements of 4 bytes",
         ),
         (
@@ -511,61 +517,57 @@ fn tensors() -> Vec<Case> {
         ),
         (
             "a negative offset",
-            tensor(op::int(-1), &[two.clone()], &[one.clone()]),
+            tensor(-1, &[2], &[1]),
             "negative offset",
         ),
         (
             "an offset out of the storage",
-            tensor(op::int(5), &[two.clone()], &[one.clone()]),
+            tensor(5, &[2], &[1]),
             "out of its storage",
         ),
         (
             "an offset that wraps around",
-            tensor(max.clone(), &[two.clone()], &[one.clone()]),
+            tensor(max, &[2], &[1]),
             "out of its storage",
         ),
         (
             "a shape whose product overflows",
-            tensor(
-                op::int(0),
-                &[max.clone(), max.clone()],
-                &[max.clone(), one.clone()],
-            ),
+            tensor(0, &[max, max], &[max, 1]),
             "2^64",
         ),
         (
             "a shape out of the storage",
-            tensor(op::int(0), &[op::int(7)], &[one.clone()]),
+            tensor(0, &[7], &[1]),
             "out of its storage",
         ),
         (
             "a negative length",
-            tensor(op::int(0), &[op::int(-2)], &[one.clone()]),
+            tensor(0, &[-2], &[1]),
             "whole numbers from 0",
         ),
         (
             "a stride of 0 (one element for many)",
-            tensor(op::int(0), &[op::int(6)], &[op::int(0)]),
+            tensor(0, &[6], &[0]),
             "not contiguous",
         ),
         (
             "a transposed tensor",
-            tensor(op::int(0), &[three.clone(), two], &[one.clone(), three]),
+            tensor(0, &[3, 2], &[1, 3]),
             "not contiguous",
         ),
         (
             "shape and strides of different lengths",
-            tensor(op::int(0), &[op::int(6)], &[one.clone(), one.clone()]),
+            tensor(0, &[6], &[1, 1]),
             "not contiguous",
         ),
         (
             "a tensor of 100 dimensions",
-            tensor(op::int(0), &vec![one.clone(); 100], &vec![one.clone(); 100]),
+            tensor(0, &[1; 100], &[1; 100]),
             "dimensions",
         ),
         (
             "a shape of texts",
-            tensor(op::int(0), &[op::text("6")], &[one]),
+            written(&op::tuple(&[op::text("6")]), &numbers(&[1]), 0),
             "whole numbers",
         ),
         (
