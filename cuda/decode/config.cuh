@@ -80,18 +80,25 @@ WKV_BOTH Shape shape_of(const wkv_decode_params& params) {
 }
 
 // The workspace: a counter for each of kMaxTiles tiles, whatever the call's sizes, so that calls of
-// all sizes can share it; then of each block the maxima and sums of its rows, and their o.
+// all sizes can share it; then of each row of each block its maximum and sum; then its o.
 inline constexpr int64_t kMaxTiles = 65536;
 
-WKV_BOTH int64_t partial_rows(const Shape& shape) { return shape.num_blocks() * shape.rows(); }
+struct alignas(8) PartialStats {
+  float max, sum;
+};
 
-// Two splits of a tile meet in the workspace; a tile of one split writes its result at once.
+WKV_BOTH int64_t partial_rows(const Shape& shape) { return shape.num_blocks() * shape.rows(); }
+// An even number of them, which keeps o at a multiple of 16 bytes.
+WKV_BOTH int64_t partial_stats(const Shape& shape) {
+  return ceil_div<int64_t>(partial_rows(shape), 2) * 2;
+}
+
+// Splits of a tile meet in the workspace; a tile of one split writes its result at once.
 inline size_t workspace_bytes(const wkv_decode_params& params) {
   const Shape shape = shape_of(params);
-  if (shape.max_splits <= 1 || shape.num_tiles == 0) return 0;
-  const int64_t floats =
-      ceil_div<int64_t>(2 * partial_rows(shape), 4) * 4 + partial_rows(shape) * params.head_dim;
-  return static_cast<size_t>(kMaxTiles + floats) * 4;
+  if (shape.max_splits == 1 || shape.num_tiles == 0) return 0;
+  return kMaxTiles * sizeof(uint32_t) + partial_stats(shape) * sizeof(PartialStats) +
+         partial_rows(shape) * params.head_dim * sizeof(float);
 }
 
 inline wkv_status check_sizes(const wkv_decode_params* params) {

@@ -87,6 +87,20 @@ WKV_FN void store_eight(float* x, const Eight& eight) {
   *reinterpret_cast<Four*>(x + 4) = {eight.x[4], eight.x[5], eight.x[6], eight.x[7]};
 }
 
+// The workspace. Row r of a block's partial result is row blockIdx.x * shape.rows() + r of all.
+struct Partials {
+  uint32_t* counters;   // [kMaxTiles]: splits of a tile that are done
+  PartialStats* stats;  // [rows]
+  float* o;             // [rows, head_dim]
+};
+WKV_FN Partials partials_of(const wkv_decode_params& params, const Shape& shape) {
+  Partials partials;
+  partials.counters = static_cast<uint32_t*>(params.workspace);
+  partials.stats = reinterpret_cast<PartialStats*>(partials.counters + kMaxTiles);
+  partials.o = reinterpret_cast<float*>(partials.stats + partial_stats(shape));
+  return partials;
+}
+
 // The weighted sum of partial results, each of which has an o that is relative to its own maximum.
 struct Combination {
   float max = -kInfinity;
@@ -297,11 +311,7 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
   }
   ptx::sync_threads();
 
-  // Row r of the block's partial result in the workspace is row first_partial + r of all.
-  auto* counter = static_cast<uint32_t*>(params.workspace) + work.tile_idx;
-  auto* partial_stats = static_cast<float*>(params.workspace) + kMaxTiles;
-  float* partial_o = partial_stats + ceil_div<int64_t>(2 * partial_rows(shape), 4) * 4;
-  const int64_t first_partial = int64_t{blockIdx.x} * shape.rows();
+  const Partials partials = num_splits == 1 ? Partials{} : partials_of(params, shape);
   for (int i = threadIdx.x; i < work.num_heads * kPieces; i += kThreads) {
     const int row = i / kPieces, piece = i % kPieces;
     Combination block;
@@ -315,11 +325,9 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
     if (num_splits == 1) {
       store_result<T>(params, work, row, piece, block);
     } else {
-      store_eight(partial_o + (first_partial + row) * kHeadDim + piece * kPiece, block.o);
-      if (piece == 0) {
-        partial_stats[2 * (first_partial + row)] = block.max;
-        partial_stats[2 * (first_partial + row) + 1] = block.sum;
-      }
+      const int64_t partial = int64_t{blockIdx.x} * shape.rows() + row;
+      store_eight(partials.o + partial * kHeadDim + piece * kPiece, block.o);
+      if (piece == 0) partials.stats[partial] = {block.max, block.sum};
     }
   }
   if (num_splits == 1) return;
@@ -329,6 +337,7 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
   ptx::sync_threads();
   if (threadIdx.x == 0) {
     ptx::fence_gpu();
+    uint32_t* counter = partials.counters + work.tile_idx;
     const uint32_t before = ptx::atomic_add(counter, 1u);
     smem.is_last = before == static_cast<uint32_t>(num_splits) - 1;
     if (smem.is_last) {
@@ -338,19 +347,19 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
   }
   ptx::sync_threads();
   if (!smem.is_last) return;
-  const int64_t first_of_tile = work.tile_idx * shape.max_splits * shape.rows();
+  const int64_t first_partial = work.tile_idx * shape.max_splits * shape.rows();
   for (int i = threadIdx.x; i < work.num_heads * kPieces; i += kThreads) {
     const int row = i / kPieces, piece = i % kPieces;
+    const auto partial_of = [&](int split) { return first_partial + split * shape.rows() + row; };
     Combination result;
 #pragma unroll 4
     for (int split = 0; split < num_splits; ++split) {
-      result.see(partial_stats[2 * (first_of_tile + split * shape.rows() + row)]);
+      result.see(partials.stats[partial_of(split)].max);
     }
 #pragma unroll 4
     for (int split = 0; split < num_splits; ++split) {
-      const int64_t partial = first_of_tile + split * shape.rows() + row;
-      result.add(partial_stats[2 * partial], partial_stats[2 * partial + 1],
-                 partial_o + partial * kHeadDim + piece * kPiece);
+      const PartialStats stats = partials.stats[partial_of(split)];
+      result.add(stats.max, stats.sum, partials.o + partial_of(split) * kHeadDim + piece * kPiece);
     }
     store_result<T>(params, work, row, piece, result);
   }

@@ -87,7 +87,8 @@ typedef struct wkv_sequences {
 } wkv_sequences;
 
 /* Causal attention, aligned at the bottom right: row i of a sequence sees the keys
- * 0 .. i + seqlen_kv - seqlen_q. A row that sees none gives o = 0, lse = -inf.
+ * 0 .. i + seqlen_kv - seqlen_q. A row that sees none gives o = 0, lse = -inf. A row's bits depend
+ * on its own query, keys and values alone, also where a prompt is cut into chunks.
  *   o = softmax(q k^T softmax_scale) v,  lse = log(sum(exp(q k^T softmax_scale))), natural */
 typedef struct wkv_prefill_params {
   size_t struct_size;
@@ -209,7 +210,11 @@ typedef struct wkv_gather_params {
 } wkv_gather_params;
 
 /* Attention of one new token a sequence over its cache, to which its key and value are appended.
- * o[b] = softmax(q[b] K^T softmax_scale) V over the cache_lens[b] cached tokens and the new one. */
+ *   o[b] = softmax(q[b] K^T softmax_scale) V over the cache_lens[b] cached tokens and the new one
+ * Without a key, and for a sequence that has left the batch, o = 0 and lse = -inf, and the cache is
+ * left alone. A new token that finds the cache full is attended to all the same, but not appended:
+ * WKV_FLAG_CAPACITY. A length over the capacity is taken for the capacity, and a page that is not
+ * there for keys and values of zeros: WKV_FLAG_RANGE. */
 typedef struct wkv_decode_params {
   size_t struct_size;
   wkv_tensor q; /* [batch, num_heads_q, head_dim] of dtype; strides.token is not used */
@@ -227,14 +232,16 @@ typedef struct wkv_decode_params {
   int32_t batch, num_heads_q, num_heads_kv, head_dim;
   float softmax_scale;
   wkv_dtype dtype; /* WKV_F16 or WKV_BF16 */
-  void* workspace; /* decode_workspace_size bytes, 16-byte aligned. All zero before the first call,
-                      after which it is left so that the next call on the same stream can use it. */
+  void* workspace; /* decode_workspace_size bytes, 16-byte aligned. All zero before the first call;
+                      each call leaves it so that the next one on the same stream can use it,
+                      whatever its sizes are. */
   size_t workspace_bytes;
   uint32_t* flags;
   void* stream; /* cudaStream_t */
 } wkv_decode_params;
 
-/* values[i] += amount for each i whose value is not below 0: cache lengths, positions, steps. */
+/* values[i] += amount for each i whose value is not below 0: cache lengths, positions, steps. A sum
+ * over 2^31 - 1 stays there. */
 typedef struct wkv_advance_params {
   size_t struct_size;
   int32_t* values; /* [count] */

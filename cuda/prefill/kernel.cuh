@@ -110,9 +110,6 @@ WKV_FN void store(const wkv_prefill_params& params, T* o_smem, const float (&o)[
                   const RowState<2>& state, const Work& work, int warp_row, unsigned lane_idx) {
   const auto [batch_idx, head_kv, sequence_q, tile] = work;
   const int64_t first_head = int64_t{head_kv} * tile.group;
-  float* lse_gmem = params.lse.data +
-                    sequence_offset(params.sequences_q, sequence_q, params.lse, batch_idx) +
-                    first_head * params.lse.head_stride;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
 #pragma unroll
@@ -121,18 +118,20 @@ WKV_FN void store(const wkv_prefill_params& params, T* o_smem, const float (&o)[
       sum += ptx::shuffle_xor(sum, 1);
       sum += ptx::shuffle_xor(sum, 2);
       const float scale = sum == 0 ? 0 : 1 / sum;
-      const unsigned warp_idx_row = i * 16 + h * 8 + lane_idx / 4;
+      const unsigned smem_row = i * 16 + h * 8 + lane_idx / 4;
 #pragma unroll
       for (int j = 0; j < kRowPieces<kHeadDim>; ++j) {
         // Adding 0 takes the sign off a zero, which a step without keys would also do.
         const uint32_t pair =
             ptx::pack<T>((o[i][j][2 * h] + 0.0f) * scale, (o[i][j][2 * h + 1] + 0.0f) * scale);
-        auto* words = reinterpret_cast<uint32_t*>(o_smem + piece_index<kHeadDim>(warp_idx_row, j));
+        auto* words = reinterpret_cast<uint32_t*>(o_smem + piece_index<kHeadDim>(smem_row, j));
         words[lane_idx % 4] = pair;
       }
-      const int row = warp_row + static_cast<int>(warp_idx_row);
+      const int row = warp_row + static_cast<int>(smem_row);
       if (params.lse.data != nullptr && lane_idx % 4 == 0 && row < tile.num_rows) {
-        lse_gmem[tile.head(row) * params.lse.head_stride + tile.token(row)] =
+        float* lse_gmem = params.lse.data +
+                          sequence_offset(params.sequences_q, sequence_q, params.lse, batch_idx);
+        lse_gmem[(first_head + tile.head(row)) * params.lse.head_stride + tile.token(row)] =
             sum == 0 ? -kInfinity : fmaf(state.max[i][h], kLn2, logf(sum));
       }
     }
@@ -199,7 +198,8 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
   const T* k_gmem = kv_gmem(params.k);
   const T* v_gmem = kv_gmem(params.v);
 
-  // Tile t is k of step t / 2, or its v. Past the last one an empty group keeps the count.
+  // k or v of a step, tile 2 step or 2 step + 1 of those that take turns in the ring. Past the last
+  // one an empty group keeps the count.
   const auto load_kv = [&](int step, bool is_v) {
     if (step < num_steps) {
       load_tile<T, kHeadDim>(smem.kv[(2 * step + is_v) % kStages], is_v ? v_gmem : k_gmem,

@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use ndarray::{Array3, s};
 use proptest::prelude::*;
 use windowkv_kernels::{
-    Buffer, Device, Error, RowsF32Mut, Schedule, Sequences, Tensor, TensorMut, ops,
+    Buffer, Device, Error, RowsF32Mut, Schedule, Sequences, Strides, Tensor, TensorMut, ops,
 };
 use windowkv_tests::kernels::{
     Expected, Filled, Half, Lay, Order, check_poison, fail, on_every_device,
@@ -439,4 +439,212 @@ fn a_row_has_the_same_bits_in_every_batch_chunk_layout_and_schedule() {
     on_every_device(60, inputs, |device, (case, other, seed)| {
         typed!(case, same_bits(device, &case, &other, seed))
     });
+}
+
+/// Attention computed plainly in half precision: scores, scaled scores, probabilities and outputs are rounded to `T`,
+/// sums are exact.
+fn plain_half<T: Half>(numbers: &Numbers, softmax_scale: f32) -> Array3<f64> {
+    let round = |x: f64| T::of(x).value();
+    let (q, k, v) = (&numbers.q, &numbers.k, &numbers.v);
+    let group = q.dim().1 / k.dim().1;
+    let mut out = Array3::zeros(q.dim());
+    for row in 0..q.dim().0 {
+        for head in 0..q.dim().1 {
+            let seen = row + 1 + k.dim().0 - q.dim().0;
+            let query = q.slice(s![row, head, ..]);
+            let scores: Vec<f64> = (0..seen)
+                .map(|j| round(query.dot(&k.slice(s![j, head / group, ..]))))
+                .map(|score| round(score * f64::from(softmax_scale)))
+                .collect();
+            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
+            for d in 0..q.dim().2 {
+                let products = scores
+                    .iter()
+                    .enumerate()
+                    .map(|(j, s)| round((s - max).exp() / sum) * v[[j, head / group, d]]);
+                out[[row, head, d]] = round(products.sum());
+            }
+        }
+    }
+    out
+}
+
+fn no_worse_than_plain<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError> {
+    let numbers = case.numbers::<T>(0);
+    let output = &case.run::<T>(device, std::slice::from_ref(&numbers))?[0];
+    let plain = plain_half::<T>(&numbers, case.scale());
+    let expected = Expected::new::<T>(
+        numbers.q.view(),
+        numbers.k.view(),
+        numbers.v.view(),
+        f64::from(case.scale()),
+        TILE_N,
+    );
+    let ours = output.out.mapv(|bits| T::from_bits(bits).value());
+    let errors = |found: &Array3<f64>| {
+        let off = found - &expected.out;
+        let largest = off.iter().fold(0.0f64, |a, x| a.max(x.abs()));
+        (off.iter().map(|x| x * x).sum::<f64>().sqrt(), largest)
+    };
+    let ((ours, our_largest), (plain, plain_largest)) = (errors(&ours), errors(&plain));
+    prop_assert!(ours <= plain, "together {ours:e}, plain {plain:e}");
+    prop_assert!(
+        our_largest <= plain_largest,
+        "the largest {our_largest:e}, plain {plain_largest:e}"
+    );
+    Ok(())
+}
+
+/// Never more than 1.0 times the error of the plain computation, in the sum of squares and at most. Scores are spread
+/// as a model's are, by about 1.6.
+#[test]
+fn it_is_no_worse_than_the_plain_computation_in_half_precision() {
+    let heads = (
+        1..=2usize,
+        prop::sample::select(&[32usize, 64, 96, 128][..]),
+    );
+    let lengths = prop::sample::select(&[(96usize, 96usize), (40, 130), (130, 130)][..]);
+    let inputs = (heads, lengths, any::<bool>(), any::<u64>());
+    on_every_device(
+        16,
+        inputs,
+        |device, ((group, head_dim), lengths, bfloat16, data)| {
+            let case = Case {
+                bfloat16,
+                num_heads_kv: 1,
+                group,
+                head_dim,
+                batching: Batching::Full,
+                sequences: vec![lengths],
+                orders: [Order::Tokens; 4],
+                lse: true,
+                top: 4.8 * (head_dim as f64).sqrt(),
+                data,
+            };
+            typed!(case, no_worse_than_plain(device, &case))
+        },
+    );
+}
+
+/// Lengths that lie on the device may be anything: nothing outside is touched, and the run ends.
+#[test]
+fn lengths_outside_the_tensors_are_clamped() {
+    const HEAD_DIM: usize = 32;
+    let number = || prop_oneof![2 => -3..24i32, 1 => any::<i32>()];
+    let inputs = (
+        prop::collection::vec(number(), 4),
+        prop::collection::vec(number(), 4),
+        prop::collection::vec(number(), 3),
+        any::<bool>(),
+    );
+    on_every_device(60, inputs, |device, (cu_q, cu_kv, seqlens, shortened)| {
+        let run = || -> Result<bool, Error> {
+            let tokens = device.upload(&vec![f16::from_f32(0.5); 20 * HEAD_DIM])?;
+            let guard = 3 * HEAD_DIM;
+            let mut o = device.poisoned::<f16>(2 * guard + 20 * HEAD_DIM)?;
+            let shape = [1, 20, 1, HEAD_DIM];
+            let strides = Tensor::new(tokens.view(), shape)?.strides();
+            let (cu_q, cu_kv) = (device.upload(&cu_q)?, device.upload(&cu_kv)?);
+            let seqlens = device.upload(&seqlens)?;
+            let mut sequences_q = Sequences::ragged(cu_q.view(), 20);
+            if shortened {
+                sequences_q = sequences_q.with_seqlens(seqlens.view());
+            }
+            ops::prefill(
+                device,
+                ops::PrefillParams {
+                    q: Tensor::new(tokens.view(), shape)?,
+                    k: Tensor::new(tokens.view(), shape)?,
+                    v: Tensor::new(tokens.view(), shape)?,
+                    o: TensorMut::strided(o.view_mut(), shape, strides, guard)?,
+                    lse: None,
+                    sequences_q,
+                    sequences_kv: Sequences::ragged(cu_kv.view(), 20),
+                    softmax_scale: 1.0,
+                },
+            )?;
+            let o = o.download()?;
+            let guards = o[..guard].iter().chain(&o[guard + 20 * HEAD_DIM..]);
+            // Every value is 0.5, so what was written is 0.5, or 0 without a key.
+            let inside = o[guard..guard + 20 * HEAD_DIM].iter();
+            let written = [0xffff, 0, f16::from_f32(0.5).to_bits()];
+            Ok(guards.into_iter().all(|x| x.to_bits() == 0xffff)
+                && inside.into_iter().all(|x| written.contains(&x.to_bits())))
+        };
+        prop_assert!(run().map_err(fail)?);
+        Ok(())
+    });
+}
+
+/// What no device could serve is told by name, with the value and the limit.
+#[test]
+fn bad_parameters_are_typed_errors() {
+    let device = Device::emulated();
+    struct Sizes {
+        q: [usize; 4],
+        kv: [usize; 4],
+        o: [usize; 4],
+        head_stride: usize,
+        softmax_scale: f32,
+    }
+    let good = || Sizes {
+        q: [1, 2, 4, 32],
+        kv: [1, 3, 2, 32],
+        o: [1, 2, 4, 32],
+        head_stride: 40,
+        softmax_scale: 1.0,
+    };
+    let run = |sizes: Sizes| -> Result<(), Error> {
+        let memory = device.upload(&vec![f16::ONE; 4096])?;
+        let mut o = device.poisoned::<f16>(4096)?;
+        let strides = Strides {
+            batch: 0,
+            token: 8 * sizes.head_stride,
+            head: sizes.head_stride,
+        };
+        let tensor = |shape| Tensor::strided(memory.view(), shape, strides, 0);
+        ops::prefill(
+            &device,
+            ops::PrefillParams {
+                q: tensor(sizes.q)?,
+                k: tensor(sizes.kv)?,
+                v: tensor(sizes.kv)?,
+                o: TensorMut::strided(o.view_mut(), sizes.o, strides, 0)?,
+                lse: None,
+                sequences_q: Sequences::padded(sizes.q[1]),
+                sequences_kv: Sequences::padded(sizes.kv[1]),
+                softmax_scale: sizes.softmax_scale,
+            },
+        )
+    };
+    assert_eq!(run(good()), Ok(()));
+    let refused = |sizes: Sizes, words: &[&str]| {
+        let text = run(sizes).expect_err("an error").to_string();
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    let with = |change: fn(&mut Sizes)| {
+        let mut sizes = good();
+        change(&mut sizes);
+        sizes
+    };
+    refused(
+        with(|s| s.kv[2] = 3),
+        &["num_heads_q (4)", "num_heads_kv (3)"],
+    );
+    refused(with(|s| s.kv[3] = 16), &["head_dim of k is 16", "32"]);
+    refused(
+        with(|s| s.o[1] = 1),
+        &["o is [1, 1, 4, 32]", "[1, 2, 4, 32]"],
+    );
+    refused(
+        with(|s| (s.q[3], s.kv[3], s.o[3]) = (24, 24, 24)),
+        &["head_dim is 24", "32, 64, 96 or 128"],
+    );
+    refused(with(|s| s.head_stride = 36), &["strides", "multiple of 8"]);
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 3e38] {
+        let mut sizes = good();
+        sizes.softmax_scale = scale;
+        refused(sizes, &["softmax_scale"]);
+    }
 }

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use half::f16;
 use windowkv_kernels::probe::Probe;
-use windowkv_kernels::{Device, Error, Matrix, MatrixMut, Schedule, ops};
+use windowkv_kernels::{
+    Device, Error, Matrix, MatrixMut, Schedule, Sequences, Tensor, TensorMut, ops,
+};
 
 fn main() -> Result<(), Error> {
     let device = Device::emulated();
@@ -24,9 +26,9 @@ fn main() -> Result<(), Error> {
     let input = device.upload(&vec![0u32; rounds * 64])?;
     let mut output = device.poisoned::<u32>(rounds * 64)?;
     let seconds = best(|| {
-        Probe::new("named_barrier")
-            .arguments(&[rounds as i64])
-            .run(&device, &input, &mut output)
+        let probe = Probe::new("named_barrier").arguments(&[rounds as i64]);
+        // SAFETY: it reads and writes a word of each of 64 threads in each round.
+        unsafe { probe.run(&device, &input, &mut output) }
     })?;
     println!(
         "switches between threads, one core, all checks on: {:.1} million a second",
@@ -57,8 +59,34 @@ fn main() -> Result<(), Error> {
             ops::wgmma_product(&device, &matrix, &matrix, &mut view)
         })?;
         println!("wgmma product {size} x {size} x {size} on {used} cores: {seconds:.3} s");
+        let seconds = prefill(&device, size)?;
+        println!("prefill {size} x {size}, 4 heads of 64, on {used} cores: {seconds:.3} s");
     }
     Ok(())
+}
+
+/// Seconds of a causal prefill of one sequence of 4 heads of 64.
+fn prefill(device: &Device, seqlen: usize) -> Result<f64, Error> {
+    let shape = [1, seqlen, 4, 64];
+    // Scores rise and fall, as random ones do: maxima that stay would spare the rescaling.
+    let numbers = (0..seqlen * 4 * 64)
+        .map(|i| f16::from_f32((i * 2_654_435_761 % 1009) as f32 / 504.5 - 1.0));
+    let tokens = device.upload(&numbers.collect::<Vec<_>>())?;
+    let mut o = device.poisoned::<f16>(tokens.len())?;
+    best(|| {
+        let tensor = Tensor::new(tokens.view(), shape)?;
+        let params = ops::PrefillParams {
+            q: tensor,
+            k: tensor,
+            v: tensor,
+            o: TensorMut::new(o.view_mut(), shape)?,
+            lse: None,
+            sequences_q: Sequences::padded(seqlen),
+            sequences_kv: Sequences::padded(seqlen),
+            softmax_scale: 0.125,
+        };
+        ops::prefill(device, params)
+    })
 }
 
 /// The fastest of five runs, in seconds.

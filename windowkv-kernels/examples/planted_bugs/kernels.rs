@@ -32,6 +32,26 @@ pub(crate) const KERNELS: &[Kernel] = &[
         cases: cases::wgmma_product::run,
     },
     Kernel {
+        folder: "prefill",
+        bugs: bugs::prefill::BUGS,
+        cases: cases::prefill::run,
+    },
+    Kernel {
+        folder: "decode",
+        bugs: bugs::decode::BUGS,
+        cases: cases::decode::run,
+    },
+    Kernel {
+        folder: "score",
+        bugs: bugs::score::BUGS,
+        cases: cases::score::run,
+    },
+    Kernel {
+        folder: "select",
+        bugs: bugs::select::BUGS,
+        cases: cases::select::run,
+    },
+    Kernel {
         folder: "gather",
         bugs: bugs::gather::BUGS,
         cases: cases::gather::run,

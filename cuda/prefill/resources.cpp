@@ -1,0 +1,29 @@
+// Prints what the launch of prefill asks for, for the occupancy table of .ci/cuda-compile.sh:
+// kernel, threads of a block, bytes of dynamic shared memory.
+
+#include <cstdio>
+
+#include "prefill/config.cuh"
+
+namespace {
+
+using namespace windowkv;
+using namespace windowkv::prefill;
+
+template <int kHeadDim>
+void print() {
+  constexpr size_t kBytes = sizeof(SharedStorage<ptx::Half, kHeadDim>);
+  static_assert(kBytes == sizeof(SharedStorage<ptx::Bfloat16, kHeadDim>));
+  for (const char* type : {"Half", "Bfloat16"}) {
+    std::printf("prefill::prefill_kernel<ptx::%s,%d> %d %zu\n", type, kHeadDim, kThreads, kBytes);
+  }
+}
+
+}  // namespace
+
+int main() {
+  print<32>();
+  print<64>();
+  print<96>();
+  print<128>();
+}
