@@ -556,3 +556,80 @@ fn advance_leaves_those_that_have_left() {
         Ok(())
     });
 }
+
+/// What no device could serve is told by name, with the value and the limit.
+#[test]
+fn bad_parameters_are_typed_errors() {
+    let device = Device::emulated();
+    #[derive(Clone)]
+    struct Sizes {
+        q: [usize; 4],
+        new: [usize; 4],
+        cache: [usize; 4],
+        lens: usize,
+        lse: usize,
+        workspace: usize,
+        softmax_scale: f32,
+    }
+    let good = Sizes {
+        q: [2, 1, 4, 32],
+        new: [2, 1, 2, 32],
+        cache: [2, 300, 2, 32],
+        lens: 2,
+        lse: 8,
+        workspace: 1 << 20,
+        softmax_scale: 1.0,
+    };
+    let run = |sizes: Sizes| -> Result<(), Error> {
+        let memory = device.upload(&vec![f16::ONE; 2 * 300 * 2 * 32])?;
+        let mut o = device.poisoned::<f16>(memory.len())?;
+        let (mut k, mut v) = (
+            device.poisoned::<f16>(memory.len())?,
+            device.poisoned::<f16>(memory.len())?,
+        );
+        let lens = device.upload(&vec![0; sizes.lens])?;
+        let mut lse = device.poisoned::<f32>(sizes.lse)?;
+        let mut workspace = device.zeroed::<u8>(sizes.workspace)?;
+        let new = Tensor::new(memory.view(), sizes.new)?;
+        ops::decode(
+            &device,
+            ops::DecodeParams {
+                q: Tensor::new(memory.view(), sizes.q)?,
+                new: Some((new, new)),
+                o: TensorMut::new(o.view_mut(), sizes.q)?,
+                lse: Some(lse.view_mut()),
+                cache: CacheMut {
+                    k: k.view_mut(),
+                    v: v.view_mut(),
+                },
+                layout: CacheLayout::contiguous(
+                    sizes.cache,
+                    CacheLayout::tokens_outermost(sizes.cache),
+                ),
+                cache_lens: lens.view(),
+                softmax_scale: sizes.softmax_scale,
+                workspace: workspace.view_mut(),
+                flags: None,
+            },
+        )
+    };
+    assert_eq!(run(good.clone()), Ok(()));
+    let refused = |change: fn(&mut Sizes), words: &[&str]| {
+        let mut sizes = good.clone();
+        change(&mut sizes);
+        let text = run(sizes).expect_err("an error").to_string();
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    refused(|s| s.q[1] = 2, &["tokens of q is 2", "1"]);
+    refused(|s| s.new[2] = 1, &["[2, 1, 1, 32]", "[2, 1, 2, 32]"]);
+    refused(|s| s.cache[0] = 1, &["batch of the cache is 1", "2"]);
+    refused(|s| s.cache[3] = 16, &["head_dim of the cache is 16", "32"]);
+    refused(
+        |s| (s.q[2], s.lse) = (3, 6),
+        &["num_heads_q (3)", "num_heads_kv (2)"],
+    );
+    refused(|s| s.lens = 3, &["cache_lens is 3", "2"]);
+    refused(|s| s.lse = 7, &["lse is 7", "8"]);
+    refused(|s| s.workspace = 4096, &["workspace_bytes is 4096"]);
+    refused(|s| s.softmax_scale = 0.0, &["softmax_scale is 0"]);
+}

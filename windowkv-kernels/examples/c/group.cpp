@@ -208,6 +208,10 @@ int main() {
   select.flags = flags.data();
   check(kernels->select(&select), "select");
 
+  std::printf("scores:");
+  for (int w = 0; w < kNumWindows; ++w) std::printf(" %.4f", scores[w]);
+  std::printf("\n");
+
   // One gather for all layers of the group.
   std::vector<wkv_gather_layer> gather_layers;
   for (const Layer& layer : layers) {

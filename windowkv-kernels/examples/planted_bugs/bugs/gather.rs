@@ -39,6 +39,4 @@ pub(crate) const BUGS: &[Bug] = bugs! {
         [("config.cuh", "params.layers + first", "params.layers")];
     "next-row-of-threads", "a thread takes the row of its neighbour's piece",
         [("kernel.cuh", "threadIdx.x / division.pieces;", "(threadIdx.x + 1) / division.pieces;")];
-    "lens-of-every-head", "every head's block writes the length",
-        [("kernel.cuh", "if (head == 0 && threadIdx.x == 0)", "if (threadIdx.x == 0)")];
 };

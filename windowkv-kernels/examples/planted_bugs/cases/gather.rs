@@ -44,19 +44,19 @@ const RIGHT: Case = Case {
     flags: Flags::from_bits(0),
 };
 
-/// Windows 1 to 149 of 150, and then one that was before.
-const LONG: [i32; 149] = {
-    let mut windows = [0; 149];
+/// Windows 1 to 299 of 300: two steps of a block. And the same with window 0 at the end.
+const LONG: [i32; 299] = {
+    let mut windows = [0; 299];
     let mut i = 0;
-    while i < 149 {
+    while i < 299 {
         windows[i] = i as i32 + 1;
         i += 1;
     }
     windows
 };
-const OUT_OF_ORDER: [i32; 149] = {
+const OUT_OF_ORDER: [i32; 299] = {
     let mut windows = LONG;
-    windows[148] = 0;
+    windows[298] = 0;
     windows
 };
 
@@ -64,7 +64,7 @@ const CASES: [Case; 11] = [
     RIGHT,
     Case {
         what: "lists of heads",
-        windows: &[&[0, 1], &[1, 3], &[0], &[2]],
+        windows: &[&[0, 1], &[1, 3], &[0], &[1]],
         ..RIGHT
     },
     Case {
@@ -108,7 +108,7 @@ const CASES: [Case; 11] = [
     },
     Case {
         what: "many layers",
-        layers: 66,
+        layers: 33,
         seqlens: [6, 0],
         windows: &[&[0], &[]],
         capacity: 7,
@@ -116,18 +116,18 @@ const CASES: [Case; 11] = [
     },
     Case {
         what: "in place",
-        seqlens: [603, 20],
+        seqlens: [1203, 20],
         windows: &[&LONG, &[1, 3]],
         in_place: true,
-        capacity: 603,
+        capacity: 1203,
         ..RIGHT
     },
     Case {
         what: "in place, out of order",
-        seqlens: [603, 20],
+        seqlens: [1203, 20],
         windows: &[&OUT_OF_ORDER, &[1, 3]],
         in_place: true,
-        capacity: 603,
+        capacity: 1203,
         flags: Flags::RANGE,
         ..RIGHT
     },

@@ -38,7 +38,9 @@ fn halves(numbers: &[f32]) -> Vec<bf16> {
 
 /// The residual is updated in place.
 fn norm(device: &Device, rows: usize, hidden: usize) -> Result<Option<String>, Error> {
-    let [x, residual] = [1, 2].map(|salt| numbers(rows * hidden, salt));
+    let [mut x, residual] = [1, 2].map(|salt| numbers(rows * hidden, salt));
+    // Large enough that leaving them out shows.
+    x[rows * hidden - 8..].fill(48.0);
     let weight = numbers(hidden, 3);
     let (x_memory, weight_memory) = (
         device.upload(&halves(&x))?,
@@ -273,6 +275,11 @@ fn sample(device: &Device) -> Result<Option<String>, Error> {
             logits[row * stride + token] = logit as f32;
         }
         integers.push(own);
+    }
+    // Two of one thread.
+    for token in [40, 296] {
+        logits[token] = 5.0;
+        integers[0][token] = 5;
     }
     let run = |logits: &[f32]| -> Result<(Vec<i32>, Flags), Error> {
         let memory = device.upload(logits)?;
