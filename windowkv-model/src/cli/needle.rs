@@ -133,6 +133,11 @@ impl NeedleArgs {
             .iter()
             .any(|text| text.is_some());
         let (prompts, source) = if demo && !own_needle && self.haystack.is_none() {
+            if self.max_new_tokens.is_some() {
+                say(
+                    "note: --max-new-tokens: the demo's answers end by themselves; used with --needle alone",
+                );
+            }
             let (facts, answer_tokens) = (self.facts, self.answer_tokens);
             let source =
                 json!({"generator": "demo", "facts": facts, "answer_tokens": answer_tokens});
