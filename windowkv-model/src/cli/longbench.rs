@@ -39,7 +39,7 @@ const COMMAND: &str = "longbench";
     The folder holds LongBench's own files: data/qasper.jsonl and so on, config/dataset2prompt.json and\n\
     config/dataset2maxlen.json. A line of predictions has pred, answers, all_classes and length, as LongBench's\n\
     own; its dataset is the file's name (qasper.jsonl) or a field `dataset`, its method the folder's or `method`.\n\
-    --task auto, the default, classifies every sample's prompt, as the released code does; a record has task and score.\n\n\
+    --task auto, the default, classifies each sample's prompt, as the released code does; its record has task and score.\n\n\
     The run's folder gets table.md, table.csv and scores.jsonl beside its records.")]
 pub(super) struct LongBench {
     /// Folder with LongBench's data/ and config/
