@@ -19,7 +19,7 @@ struct Case {
     appends: bool,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     // Two splits and one; a sequence that has left, an empty one.
     Case {
         num_heads_kv: 1,
@@ -58,6 +58,16 @@ const CASES: [Case; 5] = [
         capacity: 40,
         page_len: 8,
         cache_lens: &[33],
+        appends: true,
+    },
+    // Splits of three steps, which take a stage anew.
+    Case {
+        num_heads_kv: 1,
+        group: 1,
+        head_dim: 32,
+        capacity: 4110,
+        page_len: 0,
+        cache_lens: &[4109],
         appends: true,
     },
     // A cache that ends where its memory ends.
