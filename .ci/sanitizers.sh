@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
-# The kernels as they are under the emulator's checks, TSan, ASan and UBSan, and the tests of cuda/ptx under the
-# three sanitizers (all but those of the emulator's own reports): no report is allowed.
+# The kernels as they are under the emulator's checks, TSan, ASan and UBSan, and under the three sanitizers the tests of
+# cuda/ptx (all but those of the emulator's own reports) and of the kernels: no report is allowed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 .ci/planted-bugs.sh --unchanged
 for means in tsan asan ubsan; do
     environment=$(.ci/planted-bugs.sh environment $means | tr '\n' ' ')
+    counts=$PWD/target/counts-$means
+    rm -f "$counts"
     skip='--skip faults::'
-    # ThreadSanitizer follows 256 threads at most, setmaxnreg is between warpgroups of 128.
-    if [ $means = tsan ]; then skip="$skip --skip registers::"; fi
-    printf '\nptx tests with %s:\n' $means
+    # ThreadSanitizer follows less than 256 threads: these probes have blocks of 256 and 384.
+    if [ $means = tsan ]; then skip="$skip --skip number:: --skip registers::"; fi
     # The sanitizer's library goes to the test alone, not to cargo. More threads would be libtest's.
-    cargo test --quiet --release -p windowkv-kernels --test ptx \
-        --config "target.'cfg(all())'.runner = 'env $environment'" -- --test-threads 1 $skip
+    run=(cargo test --quiet --release --config "target.'cfg(all())'.runner = 'env WINDOWKV_COUNTS=$counts $environment'")
+    printf '\nptx tests with %s:\n' $means
+    "${run[@]}" -p windowkv-kernels --test ptx -- --test-threads 1 $skip
+    printf '\nkernel tests with %s:\n' $means
+    "${run[@]}" -p windowkv-tests --test 'kernels_*' -- --test-threads 1
+    .ci/kernel-counts.sh "$counts"
 done

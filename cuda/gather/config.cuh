@@ -15,11 +15,14 @@ namespace windowkv::inline WKV_MACHINE::gather {
 
 // Divisible by every number of 16-byte pieces that a block's rows may have: 2, 4, 6, 8, 12, 16.
 inline constexpr int kThreads = 192;
-// Loads in flight of a thread: with five blocks a multiprocessor has 60 KB on the way.
+// Loads in flight of a thread. Out of place five blocks share a multiprocessor, which has 60 KB on
+// the way; in place there may be one or two, and 24 KB each.
 inline constexpr int kUnroll = 4;
+inline constexpr int kUnrollInPlace = 8;
+WKV_BOTH int blocks_per_multiprocessor(int in_flight) { return in_flight == kUnroll ? 5 : 2; }
 
 // Layers of one launch. They are kernel parameters, of which there are at most 4 KB.
-inline constexpr int kMaxLayers = 64;
+inline constexpr int kMaxLayers = 32;
 
 // In place a block walks the tokens alone, so that parallel work comes from narrower slices of
 // head_dim. Two blocks for each multiprocessor of the largest GPU so far are enough.
@@ -42,8 +45,6 @@ struct Launch {
   wkv_gather_layer layers[kMaxLayers];
 };
 static_assert(sizeof(Launch) <= 4096);
-
-WKV_BOTH int tokens_of_step(int pieces) { return kThreads / pieces * kUnroll; }
 
 // First and last byte offsets of a tensor from its data pointer: `counts` are batch (or pages),
 // tokens and heads.
@@ -156,7 +157,7 @@ inline Division divide(const wkv_gather_params& params, bool in_place) {
     }
   } else {
     const int64_t tokens = std::min(params.sequences_kv.max_seqlen, params.cache.capacity);
-    const int64_t chunks = ceil_div<int64_t>(tokens, tokens_of_step(division.pieces));
+    const int64_t chunks = ceil_div<int64_t>(tokens, kThreads / division.pieces * kUnroll);
     division.num_chunks = static_cast<int32_t>(std::clamp<int64_t>(
         chunks, 1, std::max<int64_t>(1, 0x7fffffff / std::max<int64_t>(1, slices))));
   }

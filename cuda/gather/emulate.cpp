@@ -9,7 +9,9 @@ extern "C" int wkv_emulated_gather(const wkv_gather_params* params) {
   const wkv_status status = check(params);
   if (status != WKV_OK) return status;
   return for_each_launch(*params, [](const Launch& launch, unsigned blocks) {
-    return emulate({.grid = {blocks}, .block = {kThreads}, .cluster = {}, .shared_bytes = 0},
-                   [&] { gather_kernel(launch); });
+    return emulate({.grid = {blocks}, .block = {kThreads}, .cluster = {}, .shared_bytes = 0}, [&] {
+      launch.division.in_place ? gather_kernel<kUnrollInPlace>(launch)
+                               : gather_kernel<kUnroll>(launch);
+    });
   });
 }

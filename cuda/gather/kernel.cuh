@@ -5,7 +5,7 @@
 //   review_len + p - (tokens of the chosen windows)         in the suffix
 //
 // A block moves rows of one layer, of K or V, of one sequence and one KV head, or a slice of these
-// rows: every thread has kUnroll pieces of 16 bytes in flight. Out of place, `num_chunks` blocks
+// rows: every thread has kInFlight pieces of 16 bytes in flight. Out of place, `num_chunks` blocks
 // share the tokens. In place, one block walks them in ascending order. A token never moves up, so a
 // step overwrites nothing that a later step reads; what the step itself reads is read by all
 // threads before any of them writes.
@@ -48,7 +48,7 @@ WKV_FN uint32_t source_token(const Selection& selection, uint32_t p) {
   const uint32_t slot = p / selection.window_len;
   const uint32_t inside = p - slot * selection.window_len;
   const uint32_t token = window_at(selection, slot) * selection.window_len + inside;
-  return token < selection.seqlen ? token : selection.seqlen - 1;
+  return min(token, selection.seqlen - 1);
 }
 
 // What list `list` keeps of sequence `batch_idx`; *out_of_range: whether its numbers had to be
@@ -56,6 +56,9 @@ WKV_FN uint32_t source_token(const Selection& selection, uint32_t p) {
 WKV_FN Selection select_tokens(const wkv_gather_params& params, int batch_idx, int list,
                                int64_t seqlen, bool* out_of_range) {
   const wkv_observation& observation = params.observations[batch_idx];
+  // Loaded together with the rest, before anything waits for it.
+  const int64_t wanted =
+      params.max_keep == 0 ? 0 : params.num_kept[int64_t{batch_idx} * params.index_heads + list];
   Selection selection = {};
   selection.seqlen = static_cast<uint32_t>(seqlen);
   *out_of_range = observation.window_len < 0 || observation.suffix_len < 0;
@@ -66,9 +69,6 @@ WKV_FN Selection select_tokens(const wkv_gather_params& params, int batch_idx, i
   selection.review_len = static_cast<uint32_t>(seqlen - clamp(observation.suffix_len, 0, seqlen));
   selection.num_windows =
       static_cast<uint32_t>(ceil_div<int64_t>(selection.review_len, selection.window_len));
-  if (params.max_keep == 0) return selection;
-
-  const int64_t wanted = params.num_kept[int64_t{batch_idx} * params.index_heads + list];
   selection.num_kept =
       static_cast<uint32_t>(clamp(clamp(wanted, 0, params.max_keep), 0, selection.num_windows));
   *out_of_range |= selection.num_kept != wanted;
@@ -79,8 +79,8 @@ WKV_FN Selection select_tokens(const wkv_gather_params& params, int batch_idx, i
   // Only the last window of a sequence may be short, and it can only be the last of the list.
   const uint32_t last = window_at(selection, selection.num_kept - 1);
   const uint32_t left = selection.review_len - last * selection.window_len;
-  selection.num_chosen = (selection.num_kept - 1) * selection.window_len +
-                         (left < selection.window_len ? left : selection.window_len);
+  selection.num_chosen =
+      (selection.num_kept - 1) * selection.window_len + min(left, selection.window_len);
   return selection;
 }
 
@@ -99,8 +99,8 @@ WKV_FN int64_t common_kept_tokens(const wkv_gather_params& params, int batch_idx
     const auto kept = static_cast<int32_t>(
         kept_tokens(select_tokens(params, batch_idx, list, seqlen, &bad_list)));
     bad |= bad_list;
-    least = kept < least ? kept : least;
-    most = kept > most ? kept : most;
+    least = min(least, kept);
+    most = max(most, kept);
   }
   least = ptx::reduce_min(least);
   most = ptx::reduce_max(most);
@@ -119,7 +119,9 @@ WKV_FN bool ascending(const Selection& selection) {
   return right;
 }
 
-__global__ void __launch_bounds__(kThreads) gather_kernel(const __grid_constant__ Launch launch) {
+template <int kInFlight>
+__global__ void __launch_bounds__(kThreads, blocks_per_multiprocessor(kInFlight))
+    gather_kernel(const __grid_constant__ Launch launch) {
   const wkv_gather_params& params = launch.params;
   const Division& division = launch.division;
 
@@ -171,13 +173,13 @@ __global__ void __launch_bounds__(kThreads) gather_kernel(const __grid_constant_
             head * params.source_strides.head + column;
   cache += head * params.cache.strides.head + column;
 
-  const int64_t step = int64_t{rows} * kUnroll;
+  const int64_t step = int64_t{rows} * kInFlight;
   for (int64_t first = chunk * step; first < kept_len; first += division.num_chunks * step) {
     // source[position(first : first + step), head, slice] -> cache[first : first + step, head,
     // slice]
-    Vector moved[kUnroll];
+    Vector moved[kInFlight];
 #pragma unroll
-    for (int i = 0; i < kUnroll; ++i) {
+    for (int i = 0; i < kInFlight; ++i) {
       const int64_t p = first + i * rows + row;
       if (p < kept_len) {
         const int64_t token = source_token(selection, static_cast<uint32_t>(p));
@@ -186,7 +188,7 @@ __global__ void __launch_bounds__(kThreads) gather_kernel(const __grid_constant_
     }
     if (division.in_place) ptx::sync_threads();
 #pragma unroll
-    for (int i = 0; i < kUnroll; ++i) {
+    for (int i = 0; i < kInFlight; ++i) {
       const int64_t p = first + i * rows + row;
       if (p < kept_len) {
         const int64_t offset = cache_offset(params.cache, batch_idx, p);

@@ -35,8 +35,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads) rope_kernel(wkv_rope_params params) {
   auto& smem = ptx::shared_memory<SharedStorage>();
   const int64_t first = int64_t{blockIdx.x} * kTokens;
-  const int64_t left = params.tokens - first;
-  const int tokens = left < kTokens ? static_cast<int>(left) : kTokens;
+  const auto tokens = static_cast<int>(min<int64_t>(params.tokens - first, kTokens));
   const int pairs = params.head_dim / 2;
 
   for (int i = threadIdx.x; i < tokens * pairs; i += kThreads) {

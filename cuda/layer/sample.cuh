@@ -253,7 +253,7 @@ WKV_FN uint32_t draw(SharedStorage& smem, const T* logits, uint32_t vocab, const
 
   for (int segment = ptx::warp_idx(); segment < kSegments; segment += kThreads / 32) {
     const uint64_t first = uint64_t{segment_len} * segment;
-    const uint64_t end = first + segment_len < vocab ? first + segment_len : vocab;
+    const uint64_t end = min<uint64_t>(first + segment_len, vocab);
     uint64_t sum = 0;
     uint32_t ties = 0;
     for (uint64_t token = first + lane_idx; token < end; token += 32) {
@@ -274,7 +274,7 @@ WKV_FN uint32_t draw(SharedStorage& smem, const T* logits, uint32_t vocab, const
   const uint32_t ties = has_segment ? smem.segment_ties[threadIdx.x] : 0;
   const uint64_t ties_before = block_scan<kThreads>(smem, ties).before;
   const uint64_t ties_left = ties_before < members.ties ? members.ties - ties_before : 0;
-  const uint64_t own_ties = ties < ties_left ? ties : ties_left;
+  const uint64_t own_ties = min<uint64_t>(ties, ties_left);
   ptx::sync_threads();
   const uint64_t sum = has_segment ? smem.segment_weights[threadIdx.x] + own_ties * tie_weight : 0;
   const Scan scan = block_scan<kThreads>(smem, sum);
@@ -305,7 +305,7 @@ WKV_FN uint32_t draw(SharedStorage& smem, const T* logits, uint32_t vocab, const
 
 // A sampling whose numbers are in their ranges.
 WKV_FN wkv_sampling checked(wkv_sampling sampling, bool* out_of_range) {
-  const bool cold = !(sampling.temperature > 0 && sampling.temperature < INFINITY);
+  const bool cold = !(sampling.temperature > 0 && sampling.temperature < kInfinity);
   const bool wide = !(sampling.top_p > 0 && sampling.top_p <= 1);
   *out_of_range = (cold && sampling.temperature != 0) || wide || sampling.top_k < 0;
   if (cold) sampling.temperature = 0;
@@ -337,7 +337,6 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(wkv_sample_params para
 
   for (int bin = threadIdx.x; bin < kBins; bin += kThreads) smem.low[bin] = smem.high[bin] = 0;
   ptx::sync_threads();
-  constexpr float kLog2E = 1.44269504f;
   int bits = 62;
   for (uint32_t left = vocab; left > 0; left /= 2) --bits;
   const Weights weights = {best.key, value_of_key(best.key), kLog2E / sampling.temperature, bits};

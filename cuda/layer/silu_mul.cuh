@@ -13,7 +13,6 @@
 namespace windowkv::inline WKV_MACHINE::layer::silu_mul {
 
 WKV_FN float silu(float x) {
-  constexpr float kLog2E = 1.44269504f;
   const float decay = ptx::exp2_approx(-fabsf(x) * kLog2E);
   return x * (x >= 0 ? 1 : decay) / (1 + decay);
 }

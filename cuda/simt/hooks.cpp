@@ -86,6 +86,13 @@ inline void atomic(const volatile void* p, std::size_t n, void* pc) {
     windowkv::simt::atomic(p, bits / 8, WKV_PC);                                                   \
     return __atomic_compare_exchange_n(p, expected, v, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);  \
   }                                                                                                \
+  /* clang's, for both of the above. */                                                            \
+  uint##bits##_t __tsan_atomic##bits##_compare_exchange_val(                                       \
+      volatile uint##bits##_t* p, uint##bits##_t expected, uint##bits##_t v, int, int) {           \
+    windowkv::simt::atomic(p, bits / 8, WKV_PC);                                                   \
+    __atomic_compare_exchange_n(p, &expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);       \
+    return expected;                                                                               \
+  }                                                                                                \
   WKV_HOOK_FETCH(bits, add)                                                                        \
   WKV_HOOK_FETCH(bits, sub)                                                                        \
   WKV_HOOK_FETCH(bits, and)                                                                        \

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use windowkv_kernels::{
-    Buffer, Device, Element, Error, Flags, InOut, Matrix, MatrixMut, Slice, Tensor, TensorMut, ops,
+    Buffer, Device, Element, Error, Flags, InOut, Matrix, MatrixMut, Schedule, Slice, Tensor, TensorMut, ops,
 };
 use windowkv_ref::layer::{self, Rope};
-use windowkv_tests::kernels::{Half, Lay, Order, fail, on_every_device};
+use windowkv_tests::kernels::{Half, Lay, Order, SparseMemory, fail, on_every_device};
 
 /// Half an ulp of float32 at 1.
 const UNIT_F32: f64 = 1.0 / (1u64 << 24) as f64;
@@ -784,4 +784,89 @@ fn wrong_parameters_are_named() {
         flags: None,
     };
     refused(ops::sample(&device, sample), "vocab is 0");
+}
+
+#[test]
+fn offsets_past_32_bits() {
+    const APART: usize = 1 << 30;
+    let (rows, columns) = (6, 16);
+    let device = Device::emulated();
+    let len = (rows - 1) * APART + columns;
+    let [mut table, mut out] = [(); 2].map(|()| SparseMemory::<bf16>::new(&device, len));
+    for row in 0..rows {
+        table.elements(row * APART, columns).fill(bf16::from_f32(row as f32 + 1.0));
+    }
+    let ids = device.upload(&[5, 3, 0, 4, 1, 2]).expect("memory");
+    let params = ops::EmbeddingParams {
+        table: Matrix::strided(table.view(), rows, columns, APART, 0).expect("rows"),
+        ids: ids.view(),
+        out: MatrixMut::strided(out.view_mut(), rows, columns, APART, 0).expect("rows"),
+        flags: None,
+    };
+    ops::embedding(&device, params).expect("an embedding");
+    for (row, id) in [5, 3, 0, 4, 1, 2].into_iter().enumerate() {
+        let number = bf16::from_f32(id as f32 + 1.0);
+        assert!(out.elements(row * APART, columns).iter().all(|&x| x == number));
+    }
+    // Each row is its own mean; a weight of 1 leaves signs.
+    let weight = device.upload(&vec![bf16::ONE; columns]).expect("memory");
+    let params = ops::RmsNormParams {
+        x: InOut::InPlace(
+            MatrixMut::strided(out.view_mut(), rows, columns, APART, 0).expect("rows"),
+        ),
+        residual: None,
+        weight: weight.view(),
+        eps: 0.0,
+    };
+    ops::rms_norm(&device, params).expect("a norm");
+    for row in 0..rows {
+        assert!(out.elements(row * APART, columns).iter().all(|&x| x == bf16::ONE));
+    }
+    // The largest logit of row r is at r.
+    for row in 0..rows {
+        table.elements(row * APART, columns)[row] = bf16::from_f32(100.0);
+    }
+    let mut tokens = device.poisoned::<i32>(rows).expect("memory");
+    let params = ops::SampleParams {
+        logits: Matrix::strided(table.view(), rows, columns, APART, 0).expect("rows"),
+        sampling: None,
+        tokens: tokens.view_mut(),
+        flags: None,
+    };
+    ops::sample(&device, params).expect("tokens");
+    assert_eq!(tokens.download().expect("a copy"), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn bits_do_not_depend_on_the_schedule() {
+    for device in Device::all() {
+        let (rows, hidden) = (3, 2600);
+        let x = Rows::<f16>::new(rows, hidden, 0, numbers(1, 2.0));
+        let weight = Rows::<f16>::new(1, hidden, 0, numbers(2, 2.0));
+        let weight = weight.upload(&device).unwrap();
+        let run = |x: &Rows<f16>, seed| -> Vec<u16> {
+            let mut memory = x.upload(&device).unwrap();
+            device.set_schedule(Schedule {
+                seed,
+                workers: 1 + seed as u32 % 2,
+            });
+            let params = ops::RmsNormParams {
+                x: InOut::InPlace(x.view_mut(&mut memory).unwrap()),
+                residual: None,
+                weight: weight.view(),
+                eps: 1e-5,
+            };
+            ops::rms_norm(&device, params).unwrap();
+            let bits = memory.download().unwrap();
+            bits.into_iter().map(|x| x.bits()).collect()
+        };
+        let together = run(&x, 0);
+        assert!((1..8).all(|seed| run(&x, seed) == together));
+        // A row alone gives what it gave among others.
+        for row in 0..rows {
+            let data = x.data[row * hidden..][..hidden].to_vec();
+            let alone = Rows { rows: 1, data, ..x.clone() };
+            assert_eq!(run(&alone, 3), together[row * hidden..][..hidden]);
+        }
+    }
 }

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use windowkv_kernels::{Device, Error, Flags, Matrix, MatrixMut, Schedule, ops};
 use windowkv_ref::policy::top_indices;
 use windowkv_tests::golden::{self, Vectors};
-use windowkv_tests::kernels::{fail, on_every_device};
+use windowkv_tests::kernels::{SparseMemory, fail, on_every_device};
 
 /// The edges of what the kernel does: 32 scores of a step, 256 of all warps, whole digits.
 const COUNTS: [usize; 15] = [
@@ -446,4 +446,35 @@ fn golden_windows() {
     }
     println!("{layers} layers of golden windows");
     assert!(layers > 0);
+}
+
+/// Rows more than 2^31 elements apart.
+#[test]
+fn rows_far_apart() {
+    let device = Device::emulated();
+    let (count, keep, stride) = (100, 30, (1 << 31) + 5);
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let rows = [0, 1].map(|_| Scores::Attention.draw(count, &mut random));
+    let mut scores = SparseMemory::<f32>::new(&device, stride + count);
+    let mut indices = SparseMemory::<i32>::new(&device, stride + keep);
+    for (row, values) in rows.iter().enumerate() {
+        scores.elements(row * stride, count).copy_from_slice(values);
+    }
+    let num_windows = device.upload(&[count as i32; 2]).expect("memory");
+    let num_keep = device.upload(&[keep as i32; 2]).expect("memory");
+    let mut num_kept = device.poisoned::<i32>(2).expect("memory");
+    let params = ops::SelectParams {
+        scores: Matrix::strided(scores.view(), 2, count, stride, 0).expect("it fits"),
+        num_windows: num_windows.view(),
+        num_keep: num_keep.view(),
+        indices: MatrixMut::strided(indices.view_mut(), 2, keep, stride, 0).expect("it fits"),
+        num_kept: num_kept.view_mut(),
+        flags: None,
+    };
+    ops::select(&device, params).expect("it runs");
+    for (row, values) in rows.iter().enumerate() {
+        let kept = indices.elements(row * stride, keep);
+        let kept: Vec<usize> = kept.iter().map(|&i| i as usize).collect();
+        assert_eq!(kept, best(values, keep), "row {row}");
+    }
 }

@@ -9,15 +9,29 @@
 //! with the feature `cuda`, what cudarc owns. Nothing allocates or waits; an op can be captured in a CUDA graph.
 //!
 //! ```
-//! use windowkv_kernels::{Device, Matrix, ops};
+//! use windowkv_kernels::{Device, Matrix, MatrixMut, ops};
 //!
 //! let device = Device::emulated();
-//! let input = device.upload(&[1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
-//! let mut sums = device.poisoned::<f32>(2)?;
-//! ops::row_sum(&device, &Matrix::new(input.view(), 2, 3)?, sums.view_mut())?;
-//! assert_eq!(sums.download()?, [6.0, 15.0]);
+//! let scores = device.upload(&[0.1_f32, 0.9, 0.3, 0.9])?;
+//! let (num_windows, num_keep) = (device.upload(&[4_i32])?, device.upload(&[2_i32])?);
+//! let (mut indices, mut num_kept) = (device.zeroed::<i32>(2)?, device.zeroed::<i32>(1)?);
+//! ops::select(
+//!     &device,
+//!     ops::SelectParams {
+//!         scores: Matrix::new(scores.view(), 1, 4)?,
+//!         num_windows: num_windows.view(),
+//!         num_keep: num_keep.view(),
+//!         indices: MatrixMut::new(indices.view_mut(), 1, 2)?,
+//!         num_kept: num_kept.view_mut(),
+//!         flags: None,
+//!     },
+//! )?;
+//! assert_eq!(indices.download()?, [1, 3]);
 //! # Ok::<(), windowkv_kernels::Error>(())
 //! ```
+//!
+//! `docs/kernels.md` tells what each kernel computes and how; the numbered examples lead from scored windows to a
+//! whole group of layers.
 
 mod buffer;
 #[cfg(feature = "cuda")]

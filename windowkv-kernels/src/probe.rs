@@ -69,7 +69,11 @@ impl Probe {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for an unknown name or a bad tensor map; what the launch gives.
-    pub fn run<I: Element, O: Element>(
+    ///
+    /// # Safety
+    /// The probe, with these arguments, stays inside the two buffers: `cuda/ptx/test` says what each reads and
+    /// writes.
+    pub unsafe fn run<I: Element, O: Element>(
         &self,
         device: &Device,
         input: &Buffer<I>,
@@ -119,7 +123,7 @@ impl Probe {
         };
         let function = entry(device.testing()?.probe, "probe")?;
         // SAFETY: the buffers and the name live across the call, which on a real GPU is ordered before every
-        // later use of the buffers; that a probe stays inside them is for its test to see to.
+        // later use of the buffers; that the probe stays inside them is the caller's promise.
         device.check(unsafe { function(&params) })
     }
 }

@@ -330,22 +330,24 @@ void wgmma_read_early(Arguments arguments) {
   ptx::wgmma<Half, 8, Major::kK, Major::kK>(d, descriptor(0), descriptor(512), true);
   ptx::wgmma_commit();
   // report wgmma_read_early
-  out<float>(arguments, ptx::thread_rank()) = d[1];
+  for (float value : d) out<float>(arguments, ptx::thread_rank()) = value;
   ptx::wgmma_wait<0>();
 }
 
 void wgmma_wait_count(Arguments arguments) {
-  float d[2][4] = {};
+  float first[4] = {}, second[4] = {};
   fill_operands(true);
-  for (auto& accumulators : d) {
+  const auto issue = [](float(&d)[4]) {
     ptx::wgmma_fence();
-    ptx::wgmma<Half, 8, Major::kK, Major::kK>(accumulators, descriptor(0), descriptor(512), true);
+    ptx::wgmma<Half, 8, Major::kK, Major::kK>(d, descriptor(0), descriptor(512), true);
     ptx::wgmma_commit();
-  }
+  };
+  issue(first);
+  issue(second);
   ptx::wgmma_wait<1>();
-  out<float>(arguments, ptx::thread_rank()) = d[0][1];
+  for (float value : first) out<float>(arguments, ptx::thread_rank()) = value;
   // report wgmma_wait_count
-  out<float>(arguments, ptx::thread_rank()) = d[1][1];
+  for (float value : second) out<float>(arguments, ptx::thread_rank()) = value;
   ptx::wgmma_wait<0>();
 }
 

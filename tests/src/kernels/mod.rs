@@ -4,11 +4,15 @@ mod attention;
 mod filled;
 mod half_precision;
 mod layout;
+#[path = "../../../windowkv-kernels/examples/planted_bugs/library.rs"]
+mod library;
 mod runner;
 pub mod score;
+mod sparse;
 
 pub use attention::Expected;
 pub use filled::{Filled, check_poison};
 pub use half_precision::Half;
 pub use layout::{Lay, Order};
 pub use runner::{fail, on_every_device};
+pub use sparse::SparseMemory;

@@ -1,12 +1,28 @@
 //! Random cases on every device that is at hand.
 
+use std::io::Write;
+
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use windowkv_kernels::{Device, Schedule};
 
+use super::library;
 use crate::schedule;
 
-/// Runs `property` for `cases` random inputs (or `PROPTEST_CASES`), each under a random schedule, on every device.
+/// A sanitizer makes a run ten to a hundred times as long: it is given so many times fewer cases.
+const SANITIZER_SHARE: u32 = 20;
+
+/// All devices, or the one of a library that was built with a sanitizer, which `WINDOWKV_LIBRARY` names.
+fn devices() -> Vec<Device> {
+    match std::env::var("WINDOWKV_LIBRARY") {
+        Ok(path) => vec![library::open(&path).expect("a library of the emulated GPU")],
+        Err(_) => Device::all(),
+    }
+}
+
+/// Runs `property` for `cases` random inputs (or `PROPTEST_CASES`), each under a random schedule, on every device; a
+/// twentieth of them on a library that was built with a sanitizer. How many ran is appended to the file
+/// `WINDOWKV_COUNTS`, if there is one.
 ///
 /// # Panics
 /// When it fails, with the smallest input that was found to fail.
@@ -16,14 +32,38 @@ pub fn on_every_device<S: Strategy>(
     property: impl Fn(&Device, S::Value) -> Result<(), TestCaseError>,
 ) {
     let inputs = (inputs, any::<u64>());
-    for device in Device::all() {
-        TestRunner::new(schedule::cases(cases))
+    for device in devices() {
+        let mut config = schedule::cases(cases);
+        if device.name() == "library" {
+            config.cases = config.cases.div_ceil(SANITIZER_SHARE);
+        }
+        let cases = config.cases;
+        TestRunner::new(config)
             .run(&inputs, |(input, seed)| {
                 device.set_schedule(Schedule { seed, workers: 0 });
                 property(&device, input)
             })
             .unwrap_or_else(|error| panic!("on {device:?}: {error}"));
+        count(&device, cases);
     }
+}
+
+fn count(device: &Device, cases: u32) {
+    let Some(path) = std::env::var_os("WINDOWKV_COUNTS") else {
+        return;
+    };
+    let thread = std::thread::current();
+    let line = format!(
+        "{cases} {} {}\n",
+        device.name(),
+        thread.name().unwrap_or("?")
+    );
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&path);
+    file.and_then(|mut file| file.write_all(line.as_bytes()))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 /// An error of a kernel as a failed case.

@@ -155,11 +155,15 @@ impl Builder {
         if means.checks != Checks::Builtin {
             command.args(means.checks.kernel_flags());
         }
+        // Another run of this tool may be opening the library: it finds the old one or the new one.
+        let unfinished = library.with_extension(std::process::id().to_string());
         command
             .args(objects)
             .args(["-lpthread", "-ldl", "-o"])
-            .arg(library);
-        run_quietly(&mut command).map(drop)
+            .arg(&unfinished);
+        run_quietly(&mut command)?;
+        std::fs::rename(&unfinished, library)
+            .map_err(|error| format!("{}: {error}", library.display()))
     }
 
     /// Writes the changed files into a folder that is included before `cuda`. By the original's path, that of

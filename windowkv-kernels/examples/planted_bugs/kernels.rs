@@ -41,4 +41,24 @@ pub(crate) const KERNELS: &[Kernel] = &[
         bugs: bugs::decode::BUGS,
         cases: cases::decode::run,
     },
+    Kernel {
+        folder: "score",
+        bugs: bugs::score::BUGS,
+        cases: cases::score::run,
+    },
+    Kernel {
+        folder: "select",
+        bugs: bugs::select::BUGS,
+        cases: cases::select::run,
+    },
+    Kernel {
+        folder: "gather",
+        bugs: bugs::gather::BUGS,
+        cases: cases::gather::run,
+    },
+    Kernel {
+        folder: "layer",
+        bugs: bugs::layer::BUGS,
+        cases: cases::layer::run,
+    },
 ];

@@ -18,10 +18,13 @@ fn atomics<T: windowkv_kernels::Element>(
     let failed = |error| proptest::test_runner::TestCaseError::fail(format!("{error}"));
     let input = device.upload(values).map_err(failed)?;
     let mut output = device.upload(&[start; THREADS + 1]).map_err(failed)?;
-    Probe::new("atomics")
-        .arguments(&[kind, i64::from(shared)])
-        .run(device, &input, &mut output)
-        .map_err(failed)?;
+    crate::launch(
+        device,
+        &Probe::new("atomics").arguments(&[kind, i64::from(shared)]),
+        &input,
+        &mut output,
+    )
+    .map_err(failed)?;
     let mut got = output.download().map_err(failed)?;
     let before = got.split_off(1);
     Ok((got[0], before))
@@ -113,10 +116,13 @@ fn release_hands_over_what_was_written() {
         let failed = |error| proptest::test_runner::TestCaseError::fail(format!("{error}"));
         let input = device.upload(&[0u32]).map_err(failed)?;
         let mut output = device.upload(&[0u32; 101]).map_err(failed)?;
-        Probe::new("acquire_release")
-            .arguments(&[rounds as i64])
-            .run(device, &input, &mut output)
-            .map_err(failed)?;
+        crate::launch(
+            device,
+            &Probe::new("acquire_release").arguments(&[rounds as i64]),
+            &input,
+            &mut output,
+        )
+        .map_err(failed)?;
         let got = output.download().map_err(failed)?;
         prop_assert_eq!(got[0], rounds as u32);
         for round in 0..rounds {

@@ -54,11 +54,13 @@ fn report(name: &str, seed: u64) -> Error {
         box_size: vec![4, 64],
     };
     let blocks = if name.starts_with("cluster") { 2 } else { 1 };
-    Probe::new(name)
-        .blocks(blocks)
-        .tensor(tensor)
-        .run(&device, &input, &mut output)
-        .expect_err(&format!("{name} with seed {seed} must be reported"))
+    crate::launch(
+        &device,
+        &Probe::new(name).blocks(blocks).tensor(tensor),
+        &input,
+        &mut output,
+    )
+    .expect_err(&format!("{name} with seed {seed} must be reported"))
 }
 
 #[test]
@@ -124,21 +126,26 @@ fn launches_that_a_gpu_refuses_are_refused() {
     let device = Device::emulated();
     let input = device.upload(&[0u8; 16]).expect("memory");
     let mut output = device.poisoned::<u8>(16).expect("memory");
-    let error = Probe::new("cluster")
-        .blocks(6)
-        .run(&device, &input, &mut output)
-        .expect_err("6 blocks are no multiple of a cluster of 4");
+    let error = crate::launch(
+        &device,
+        &Probe::new("cluster").blocks(6),
+        &input,
+        &mut output,
+    )
+    .expect_err("6 blocks are no multiple of a cluster of 4");
     assert!(
         error.to_string().contains("multiple of the cluster"),
         "{error}"
     );
-    let error = Probe::new("shuffle")
-        .blocks(0)
-        .run(&device, &input, &mut output)
-        .expect_err("an empty grid");
+    let error = crate::launch(
+        &device,
+        &Probe::new("shuffle").blocks(0),
+        &input,
+        &mut output,
+    )
+    .expect_err("an empty grid");
     assert!(error.to_string().contains("empty"), "{error}");
-    let error = Probe::new("no such probe")
-        .run(&device, &input, &mut output)
+    let error = crate::launch(&device, &Probe::new("no such probe"), &input, &mut output)
         .expect_err("an unknown name");
     assert!(matches!(error, Error::InvalidArgument(_)), "{error:?}");
 }

@@ -14,10 +14,13 @@ fn the_last_block_sees_what_all_left() {
         let values = random.words(blocks);
         let input = device.upload(&values).map_err(failed)?;
         let mut output = device.upload(&vec![0u32; 2 + blocks]).map_err(failed)?;
-        Probe::new("fence")
-            .blocks(blocks as u32)
-            .run(device, &input, &mut output)
-            .map_err(failed)?;
+        crate::launch(
+            device,
+            &Probe::new("fence").blocks(blocks as u32),
+            &input,
+            &mut output,
+        )
+        .map_err(failed)?;
         let got = output.download().map_err(failed)?;
         prop_assert_eq!(got[0], blocks as u32);
         prop_assert_eq!(

@@ -232,9 +232,8 @@ fn bad_maps_are_refused() {
         let probe = Probe::new("tma_load").arguments(&[2, 1024]).tensor(tensor);
         let input = device.upload(&[0u8; 2048]).expect("memory");
         let mut output = device.poisoned::<u8>(1024).expect("memory");
-        let error = probe
-            .run(&device, &input, &mut output)
-            .expect_err("the map is bad");
+        let error =
+            crate::launch(&device, &probe, &input, &mut output).expect_err("the map is bad");
         assert!(
             matches!(&error, windowkv_kernels::Error::InvalidArgument(text) if text.contains(word)),
             "{error:?} does not speak of {word}"

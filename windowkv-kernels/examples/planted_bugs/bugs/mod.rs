@@ -1,9 +1,13 @@
 //! The planted bugs, one file a kernel: what each changes in which file.
 
 pub(crate) mod decode;
+pub(crate) mod gather;
+pub(crate) mod layer;
 pub(crate) mod mma_product;
 pub(crate) mod prefill;
 pub(crate) mod reduction;
+pub(crate) mod score;
+pub(crate) mod select;
 pub(crate) mod wgmma_product;
 
 /// A bug, as replacements of text that occurs exactly once.

@@ -2,9 +2,13 @@
 
 mod attention;
 pub(crate) mod decode;
+pub(crate) mod gather;
+pub(crate) mod layer;
 pub(crate) mod mma_product;
 pub(crate) mod prefill;
 pub(crate) mod reduction;
+pub(crate) mod score;
+pub(crate) mod select;
 pub(crate) mod wgmma_product;
 
 use windowkv_kernels::{Device, Schedule};
