@@ -2,7 +2,7 @@
 
 use half::f16;
 use windowkv_kernels::{
-    CacheLayout, CacheMut, Device, Error, Flags, Pages, Shape, Tensor, TensorMut, ops,
+    CacheLayout, CacheMut, Device, Error, Flags, Pages, Schedule, Shape, Tensor, TensorMut, ops,
 };
 
 use super::Verdict;
@@ -126,7 +126,26 @@ pub(crate) fn run(device: &Device) -> Result<Verdict, Error> {
             }
         }
     }
+    let verdict = side_by_side(device)?;
+    if !matches!(verdict, Verdict::Right) {
+        return Ok(verdict);
+    }
     small_workspace(device)
+}
+
+/// Blocks on two OS threads, where nothing but fences and counters orders them.
+fn side_by_side(device: &Device) -> Result<Verdict, Error> {
+    device.set_schedule(Schedule {
+        seed: 1,
+        workers: 2,
+    });
+    let case = &CASES[0];
+    let all: Vec<usize> = (0..case.cache_lens.len()).collect();
+    let output = case.call(device, &all, &mut Vec::new())?;
+    Ok(match case.compare(&output) {
+        Some(text) => Verdict::Wrong(text),
+        None => Verdict::Right,
+    })
 }
 
 impl Case {
