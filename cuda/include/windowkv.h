@@ -117,11 +117,13 @@ typedef struct wkv_observation {
 typedef enum wkv_pooling { WKV_POOL_AVERAGE = 0, WKV_POOL_MAX = 1 } wkv_pooling;
 
 /* Scores of the review tokens j of each sequence, in one pass over k; no float atomics.
- *   t[h, j] = sum over the observing rows i that see j of exp(q[i, h] k[j] softmax_scale - lse[h,
- * i]) column_scores[c, j] = pool(mean over the query heads h of c of t[h, j]) window_scores[w] =
- * mean over h of the mean of the top_tokens largest pool(t[h, j]), j in w pool: stride 1,
- * pooling_width wide; the average counts zeros outside the review context, the maximum does not
- * look there. A NaN score stays NaN. */
+ *   t[h, j] = sum over the observing rows i that see j of
+ *             exp(q[i, h] k[j] softmax_scale - lse[h, i])
+ *   column_scores[c, j] = pool(mean over the query heads h of c of t[h, j])
+ *   window_scores[w] = mean over h of the mean of the top_tokens largest pool(t[h, j]), j in w
+ * pool: stride 1, pooling_width wide; the average counts zeros outside the review context, the
+ * maximum does not look there. A NaN score stays NaN. A row whose lse is -inf adds nothing. What
+ * lies behind the scores of a sequence is left alone. */
 typedef struct wkv_score_params {
   size_t struct_size;
   wkv_tensor q;     /* [q tokens, num_heads_q, head_dim] of dtype: each sequence's last tokens */
@@ -146,7 +148,8 @@ typedef struct wkv_score_params {
   void* stream; /* cudaStream_t */
 } wkv_score_params;
 
-/* The num_keep largest scores of each row, exactly; ties go to the lower index, -0 equals 0. */
+/* The num_keep largest scores of each row, exactly; ties go to the lower index, -0 equals 0. The
+ * scores of a row of which all are kept are not read. */
 typedef struct wkv_select_params {
   size_t struct_size;
   const float* scores;        /* [rows, max_windows], row stride scores_stride */
@@ -362,8 +365,8 @@ typedef struct wkv_kernels {
   int (*silu_mul)(const wkv_silu_mul_params* params);
   int (*embedding)(const wkv_embedding_params* params);
   int (*sample)(const wkv_sample_params* params);
-  /* Bytes of workspace that a call with these sizes needs, whatever lies in device memory. Pointers
-   * are not looked at. */
+  /* Bytes of workspace that a call with these sizes needs, whatever lies in device memory. No
+   * pointer is followed; whether cu_seqlens is null counts. */
   int (*score_workspace_size)(const wkv_score_params* params, size_t* bytes);
   int (*decode_workspace_size)(const wkv_decode_params* params, size_t* bytes);
 } wkv_kernels;

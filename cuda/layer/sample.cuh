@@ -288,7 +288,7 @@ WKV_FN uint32_t draw(SharedStorage& smem, const T* logits, uint32_t vocab, const
   wanted -= smem.found.before;
   uint32_t tie = smem.found.ties_before;
   const uint32_t lanes_below = (1u << lane_idx) - 1;
-  for (uint64_t first = uint64_t{segment_len} * smem.found.index;; first += 32) {
+  for (uint64_t first = uint64_t{segment_len} * smem.found.index; first < vocab; first += 32) {
     const uint64_t token = first + lane_idx;
     const uint32_t key = token < vocab ? key_of(widened(logits[token])) : 0;
     const bool tied = members.ties > 0 && key == members.key;
@@ -301,6 +301,7 @@ WKV_FN uint32_t draw(SharedStorage& smem, const T* logits, uint32_t vocab, const
     wanted -= shuffle(through, 31);
     tie += count_bits(tied_lanes);
   }
+  return vocab - 1;
 }
 
 // A sampling whose numbers are in their ranges.

@@ -20,6 +20,7 @@
 
 #pragma once
 
+#include "common/head_tile.cuh"
 #include "ptx/barrier.h"
 #include "ptx/cp_async.h"
 #include "ptx/ldmatrix.h"
@@ -33,12 +34,10 @@ namespace windowkv::inline WKV_MACHINE::score {
 
 inline constexpr float kLog2E = 1.4426950408889634f;
 
-// The piece of 8 numbers that holds element `d` of row `row`. A row of 64 or 192 bytes starts in
-// one of two halves of the banks, and two rows share a swizzle; others all start in bank 0.
+// Element `d`, the first of a piece, of row `row`.
 template <int kHeadDim, class T>
-WKV_FN T* piece(T* rows, int row, int d) {
-  const int place = kHeadDim % 64 == 0 ? d / 8 ^ row % 8 : d / 8 ^ row / 2 % 4;
-  return rows + row * kHeadDim + place * 8;
+WKV_FN T* element(T* rows, int row, int d) {
+  return rows + piece_index<kHeadDim>(row, d / kPiece);
 }
 
 // A step of a block: one chunk of the rows of one head, against one tile of columns.
@@ -71,8 +70,8 @@ WKV_FN void add_rows(const uint32_t (&k_rmem)[kColumnTiles][kHeadDim / 16][4], T
   for (int d = 0; d < kHeadDim; d += 16) {
     // Matrices: the left and right half of 8 rows, then of the next 8.
     uint32_t q_rmem[4];
-    ptx::load_matrix(q_rmem, piece<kHeadDim>(q_smem, lane_idx / 16 * 8 + lane_idx % 8,
-                                             d + lane_idx / 8 % 2 * 8));
+    ptx::load_matrix(q_rmem, element<kHeadDim>(q_smem, lane_idx / 16 * 8 + lane_idx % 8,
+                                               d + lane_idx / 8 % 2 * 8));
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
       const uint32_t q_pair[2] = {q_rmem[2 * n], q_rmem[2 * n + 1]};
@@ -119,7 +118,7 @@ WKV_FN float sum_over_quad(const float (&sums)[4]) {
 template <class T, int kHeadDim>
 __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     score_columns_kernel(wkv_score_params params, int num_spans) {
-  constexpr int kPieces = kHeadDim / 8;
+  constexpr int kPieces = kRowPieces<kHeadDim>;
   auto& smem = ptx::shared_memory<ColumnsStorage<T, kHeadDim>>();
   const int warp_idx = ptx::warp_idx();
   const int lane_idx = ptx::lane_idx();
@@ -160,9 +159,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     for (int i = lane_idx; i < kWarpColumns * kPieces; i += 32) {
       const int column = first + i / kPieces;
       const bool inside = column < visibility.columns;
-      const T* source = k_gmem + (inside ? column * params.k.strides.token + i % kPieces * 8 : 0);
-      ptx::cp_async<16>(piece<kHeadDim>(smem.k[warp_idx], i / kPieces, i % kPieces * 8), source,
-                        inside ? 16 : 0);
+      const T* source =
+          k_gmem + (inside ? column * params.k.strides.token + i % kPieces * kPiece : 0);
+      ptx::cp_async<16>(element<kHeadDim>(smem.k[warp_idx], i / kPieces, i % kPieces * kPiece),
+                        source, inside ? 16 : 0);
     }
   };
   // q_smem[place : place + count] = q_gmem[row : row + count, head], and their lse; rows past the
@@ -173,9 +173,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
       const int of_head = row + i / kPieces;
       const bool inside = of_head < rows;
       const T* source = q_gmem + head * params.q.strides.head +
-                        (inside ? of_head * params.q.strides.token + i % kPieces * 8 : 0);
-      ptx::cp_async<16>(piece<kHeadDim>(smem.q, place + i / kPieces, i % kPieces * 8), source,
-                        inside ? 16 : 0);
+                        (inside ? of_head * params.q.strides.token + i % kPieces * kPiece : 0);
+      ptx::cp_async<16>(element<kHeadDim>(smem.q, place + i / kPieces, i % kPieces * kPiece),
+                        source, inside ? 16 : 0);
     }
 #pragma unroll 1
     for (int i = threadIdx.x; i < count; i += kThreads) {
@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
           // Matrices: columns 0-7 and 8-15 of the left half, then of the right half.
           ptx::load_matrix(
               k_rmem[m][d / 16],
-              piece<kHeadDim>(smem.k[warp_idx], m * 16 + lane_idx % 16, d + lane_idx / 16 * 8));
+              element<kHeadDim>(smem.k[warp_idx], m * 16 + lane_idx % 16, d + lane_idx / 16 * 8));
         }
       }
       // All lanes have their keys before the next ones come.
@@ -275,8 +275,6 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     stage ^= 1;
     step = next;
   }
-  // Nothing is in flight after the last step, but the groups are closed one by one.
-  ptx::cp_async_wait<0>();
 }
 
 }  // namespace windowkv::inline WKV_MACHINE::score

@@ -1,5 +1,6 @@
 #include "common/emulate.h"
 
+#include "common/dispatch.h"
 #include "machines/kernels.h"
 #include "score/columns.cuh"
 #include "score/pool.cuh"
@@ -24,28 +25,14 @@ int run_columns(const wkv_score_params& params) {
                  [&] { score_columns_kernel<T, kHeadDim>(params, spans); });
 }
 
-template <class T>
-int run_columns(const wkv_score_params& params) {
-  switch (params.head_dim) {
-    case 32:
-      return run_columns<T, 32>(params);
-    case 64:
-      return run_columns<T, 64>(params);
-    case 96:
-      return run_columns<T, 96>(params);
-    default:
-      return run_columns<T, 128>(params);
-  }
-}
-
 }  // namespace
 
 extern "C" int wkv_emulated_score(const wkv_score_params* params) {
   int status = check(params);
   if (status != WKV_OK || params->batch == 0 || params->sequences_kv.max_seqlen == 0) return status;
 
-  status = params->dtype == WKV_F16 ? run_columns<ptx::Half>(*params)
-                                    : run_columns<ptx::Bfloat16>(*params);
+  status = dispatch(params->dtype, params->head_dim,
+                    [&]<class T, int kHeadDim>() { return run_columns<T, kHeadDim>(*params); });
   if (status != WKV_OK) return status;
   const int64_t pool_grid = pool_tiles(*params) * params->batch * params->column_heads;
   if (params->column_scores.data != nullptr) {

@@ -1,5 +1,6 @@
 // Architectures: sm_80 and later.
 
+#include "common/dispatch.h"
 #include "common/launch.cuh"
 #include "machines/kernels.h"
 #include "score/columns.cuh"
@@ -20,20 +21,6 @@ int run_columns(const wkv_score_params& params, int64_t blocks) {
                 spans);
 }
 
-template <class T>
-int run_columns(const wkv_score_params& params, int64_t blocks) {
-  switch (params.head_dim) {
-    case 32:
-      return run_columns<T, 32>(params, blocks);
-    case 64:
-      return run_columns<T, 64>(params, blocks);
-    case 96:
-      return run_columns<T, 96>(params, blocks);
-    default:
-      return run_columns<T, 128>(params, blocks);
-  }
-}
-
 int multiprocessors(int* count) {
   int device = 0;
   const int status = cuda_status("cudaGetDevice", cudaGetDevice(&device));
@@ -52,8 +39,9 @@ extern "C" int wkv_cuda_score(const wkv_score_params* params) {
   if (status != WKV_OK) return status;
 
   const int64_t blocks = int64_t{sms} * kBlocksOfSm;
-  status = params->dtype == WKV_F16 ? run_columns<ptx::Half>(*params, blocks)
-                                    : run_columns<ptx::Bfloat16>(*params, blocks);
+  status = dispatch(params->dtype, params->head_dim, [&]<class T, int kHeadDim>() {
+    return run_columns<T, kHeadDim>(*params, blocks);
+  });
   if (status != WKV_OK) return status;
   const int64_t pool_grid = pool_tiles(*params) * params->batch * params->column_heads;
   if (params->column_scores.data != nullptr) {

@@ -3,7 +3,8 @@
 use half::{bf16, f16};
 use proptest::prelude::*;
 use windowkv_kernels::{
-    CacheLayout, CacheMut, Device, Flags, Matrix, Observation, Pages, Sequences, Shape, Strides, Tensor, ops,
+    CacheLayout, CacheMut, Device, Flags, Matrix, Observation, Pages, Sequences, Shape, Strides,
+    Tensor, ops,
 };
 use windowkv_ref::policy::Windows;
 use windowkv_tests::kernels::{Half, Lay, Order, SparseMemory, fail, on_every_device};
@@ -888,8 +889,10 @@ fn offsets_past_32_bits() {
     let [mut k, mut v, mut k_cache, mut v_cache] =
         [(); 4].map(|()| SparseMemory::<f16>::new(&device, len));
     for token in 0..tokens {
-        k.elements(token * APART, dim).fill(f16::from_f32(token as f32));
-        v.elements(token * APART, dim).fill(f16::from_f32(-(token as f32)));
+        k.elements(token * APART, dim)
+            .fill(f16::from_f32(token as f32));
+        v.elements(token * APART, dim)
+            .fill(f16::from_f32(-(token as f32)));
     }
     let observation = Observation {
         suffix_len: 1,
@@ -905,7 +908,8 @@ fn offsets_past_32_bits() {
         token: APART,
         head: dim,
     };
-    let tensor = |memory| Tensor::strided(memory, [1, tokens, 1, dim], strides, 0).expect("a tensor");
+    let tensor =
+        |memory| Tensor::strided(memory, [1, tokens, 1, dim], strides, 0).expect("a tensor");
     let params = ops::GatherParams {
         layers: vec![ops::GatherLayer {
             k: tensor(k.view()),
@@ -929,8 +933,23 @@ fn offsets_past_32_bits() {
     assert_eq!(kept_lens.download().expect("a copy"), [5]);
     for (p, token) in [0, 1, 3, 4, 5].into_iter().enumerate() {
         let number = f16::from_f32(token as f32);
-        assert!(k_cache.elements(p * APART, dim).iter().all(|&x| x == number));
-        assert!(v_cache.elements(p * APART, dim).iter().all(|&x| x == -number));
+        assert!(
+            k_cache
+                .elements(p * APART, dim)
+                .iter()
+                .all(|&x| x == number)
+        );
+        assert!(
+            v_cache
+                .elements(p * APART, dim)
+                .iter()
+                .all(|&x| x == -number)
+        );
     }
-    assert!(k_cache.elements(5 * APART, dim).iter().all(|&x| x == f16::ZERO));
+    assert!(
+        k_cache
+            .elements(5 * APART, dim)
+            .iter()
+            .all(|&x| x == f16::ZERO)
+    );
 }

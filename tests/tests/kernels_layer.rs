@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use windowkv_kernels::{
-    Buffer, Device, Element, Error, Flags, InOut, Matrix, MatrixMut, Schedule, Slice, Tensor, TensorMut, ops,
+    Buffer, Device, Element, Error, Flags, InOut, Matrix, MatrixMut, Schedule, Slice, Tensor,
+    TensorMut, ops,
 };
 use windowkv_ref::layer::{self, Rope};
 use windowkv_tests::kernels::{Half, Lay, Order, SparseMemory, fail, on_every_device};
@@ -794,7 +795,9 @@ fn offsets_past_32_bits() {
     let len = (rows - 1) * APART + columns;
     let [mut table, mut out] = [(); 2].map(|()| SparseMemory::<bf16>::new(&device, len));
     for row in 0..rows {
-        table.elements(row * APART, columns).fill(bf16::from_f32(row as f32 + 1.0));
+        table
+            .elements(row * APART, columns)
+            .fill(bf16::from_f32(row as f32 + 1.0));
     }
     let ids = device.upload(&[5, 3, 0, 4, 1, 2]).expect("memory");
     let params = ops::EmbeddingParams {
@@ -806,7 +809,11 @@ fn offsets_past_32_bits() {
     ops::embedding(&device, params).expect("an embedding");
     for (row, id) in [5, 3, 0, 4, 1, 2].into_iter().enumerate() {
         let number = bf16::from_f32(id as f32 + 1.0);
-        assert!(out.elements(row * APART, columns).iter().all(|&x| x == number));
+        assert!(
+            out.elements(row * APART, columns)
+                .iter()
+                .all(|&x| x == number)
+        );
     }
     // Each row is its own mean; a weight of 1 leaves signs.
     let weight = device.upload(&vec![bf16::ONE; columns]).expect("memory");
@@ -820,7 +827,11 @@ fn offsets_past_32_bits() {
     };
     ops::rms_norm(&device, params).expect("a norm");
     for row in 0..rows {
-        assert!(out.elements(row * APART, columns).iter().all(|&x| x == bf16::ONE));
+        assert!(
+            out.elements(row * APART, columns)
+                .iter()
+                .all(|&x| x == bf16::ONE)
+        );
     }
     // The largest logit of row r is at r.
     for row in 0..rows {
@@ -865,7 +876,11 @@ fn bits_do_not_depend_on_the_schedule() {
         // A row alone gives what it gave among others.
         for row in 0..rows {
             let data = x.data[row * hidden..][..hidden].to_vec();
-            let alone = Rows { rows: 1, data, ..x.clone() };
+            let alone = Rows {
+                rows: 1,
+                data,
+                ..x.clone()
+            };
             assert_eq!(run(&alone, 3), together[row * hidden..][..hidden]);
         }
     }

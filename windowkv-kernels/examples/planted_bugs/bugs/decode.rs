@@ -6,8 +6,6 @@ use super::{Bug, bugs};
 pub(crate) const BUGS: &[Bug] = bugs! {
     "no-fence-before-count", "nothing orders a block's results before its count",
         [("kernel.cuh", "    ptx::fence_gpu();\n    uint32_t* counter", "    uint32_t* counter")];
-    "no-fence-after-count", "nothing orders the last block's reads after the others' counts",
-        [("kernel.cuh", "      ptx::atomic_exchange(counter, 0);\n      ptx::fence_gpu();\n", "      ptx::atomic_exchange(counter, 0);\n")];
     "no-barrier-before-count", "a block is counted before all of its threads have written",
         [("kernel.cuh", "  ptx::sync_threads();\n  if (threadIdx.x == 0) {", "  if (threadIdx.x == 0) {")];
     "counter-left", "the counter is not set back: state leaks into the next call",

@@ -2,7 +2,7 @@
 
 use half::f16;
 use windowkv_kernels::{
-    CacheLayout, CacheMut, Device, Error, Flags, Pages, Shape, Tensor, TensorMut, ops,
+    CacheLayout, CacheMut, Device, Error, Flags, Pages, Schedule, Shape, Tensor, TensorMut, ops,
 };
 
 use super::Verdict;
@@ -19,7 +19,7 @@ struct Case {
     appends: bool,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     // Two splits and one; a sequence that has left, an empty one.
     Case {
         num_heads_kv: 1,
@@ -58,6 +58,16 @@ const CASES: [Case; 5] = [
         capacity: 40,
         page_len: 8,
         cache_lens: &[33],
+        appends: true,
+    },
+    // Splits of three steps, which take a stage anew.
+    Case {
+        num_heads_kv: 1,
+        group: 1,
+        head_dim: 32,
+        capacity: 4110,
+        page_len: 0,
+        cache_lens: &[4109],
         appends: true,
     },
     // A cache that ends where its memory ends.
@@ -116,7 +126,26 @@ pub(crate) fn run(device: &Device) -> Result<Verdict, Error> {
             }
         }
     }
+    let verdict = side_by_side(device)?;
+    if !matches!(verdict, Verdict::Right) {
+        return Ok(verdict);
+    }
     small_workspace(device)
+}
+
+/// Blocks on two OS threads, where nothing but fences and counters orders them.
+fn side_by_side(device: &Device) -> Result<Verdict, Error> {
+    device.set_schedule(Schedule {
+        seed: 1,
+        workers: 2,
+    });
+    let case = &CASES[0];
+    let all: Vec<usize> = (0..case.cache_lens.len()).collect();
+    let output = case.call(device, &all, &mut Vec::new())?;
+    Ok(match case.compare(&output) {
+        Some(text) => Verdict::Wrong(text),
+        None => Verdict::Right,
+    })
 }
 
 impl Case {

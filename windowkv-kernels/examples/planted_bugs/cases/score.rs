@@ -68,7 +68,7 @@ fn cases() -> Vec<Case> {
             seqlens: &[[31, 31], [45, 45]],
             ragged: false,
             group: 1,
-            observation: observation(17, 2, 36, 9),
+            observation: observation(17, 2, 36, 23),
             pooling: Pooling::Average { width: 3 },
             lse: Some((1, 25, f32::NEG_INFINITY)),
             missing_windows: 1,

@@ -21,7 +21,7 @@ fn launches() -> Vec<Launch> {
     let spread = |count: usize| (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.37);
     // Ties in all warps' runs, above and below the threshold.
     let ties: Vec<f32> = (0..700)
-        .map(|i| [0.5, -0.0, 0.0, 0.25][i * i % 4])
+        .map(|i| [0.5, -0.0, 0.0, 0.25][(7 * i + i / 3) % 4])
         .collect();
     // Neighbouring floats: only the last digit decides.
     let close: Vec<f32> = (0..300u32)
@@ -39,7 +39,7 @@ fn launches() -> Vec<Launch> {
         flags,
     };
     let mut all = vec![
-        launch(vec![spread(257).collect(), ties.clone()], &[100, 250], 0),
+        launch(vec![spread(257).collect(), ties.clone()], &[200, 250], 0),
         launch(vec![close, ties], &[33, 451], 0),
         launch(vec![nan.clone()], &[88], 1),
         // Kept whole: the scores are NaN, and nobody looks.
