@@ -425,12 +425,16 @@ fn niah_classifies_each_prompt_once() {
         (json!("average"), json!("max"))
     );
     // Another task or classifier is another run.
-    for other in [
-        &["--task=aggregation"][..],
-        &["--bert-model-dir", FIXTURE, "--classifier-dir", CLASSIFIER],
+    let bert = ["--bert-model-dir", FIXTURE, "--classifier-dir", CLASSIFIER];
+    for (other, part) in [
+        (&["--task=aggregation"][..], "mix: task is "),
+        (
+            &bert[..],
+            "task.auto.name is \"embedded\" there and \"bert-fixture\" here",
+        ),
     ] {
         let args = [&grid[..], &["--resume"], other].concat();
-        ends(1, &args, b"", "task");
+        ends(1, &args, b"", part);
     }
 }
 

@@ -136,7 +136,7 @@ fn killed_at_any_moment_a_run_loses_and_repeats_nothing() {
 fn a_full_disk_loses_nothing() {
     let parent = TempDir::new().unwrap();
     let expected = records(&whole(&parent));
-    for blocks in [9, 12] {
+    for blocks in [18, 24] {
         let dir = parent.path().join(format!("{blocks} blocks"));
         let mut limited = Command::new("sh");
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
