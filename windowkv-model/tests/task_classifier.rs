@@ -147,7 +147,7 @@ fn longbench_prompts_get_their_tasks() {
                 .flatten()
                 .filter(|case| {
                     let input = case["input"].as_str().unwrap_or_default();
-                    chinese == (!input.is_ascii())
+                    chinese != input.is_ascii()
                 })
                 .map(|case| {
                     let input = match case["input"].as_str() {
