@@ -95,32 +95,41 @@ fn killed_at_any_moment_a_run_loses_and_repeats_nothing() {
     let expected = records(&whole(&parent));
     let undisturbed = begun.elapsed();
     let mut rng = ChaCha8Rng::seed_from_u64(7);
+    // Kills come within this time: shorter when runs end before theirs, longer when none gets anything done.
+    let mut span = undisturbed;
     let (mut kills, mut runs, mut interrupted) = (0, 0, 0);
     while kills < KILLS {
         runs += 1;
         let dir = parent.path().join(format!("run {runs}"));
+        let mut before = String::new();
         loop {
             let mut child = niah(&dir, &["--resume"])
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
-            // From before the folder exists until beyond the end, early moments more often.
-            let share: f64 = rng.random::<f64>().powi(2);
-            sleep(undisturbed.mul_f64(share * 1.1));
+            let kill_at = Instant::now() + span.mul_f64(rng.random::<f64>());
+            while Instant::now() < kill_at && child.try_wait().unwrap().is_none() {
+                sleep(Duration::from_millis(1));
+            }
             child.kill().unwrap();
             let output = child.wait_with_output().unwrap();
             if output.status.success() {
+                span = span.mul_f64(0.8);
                 break;
             }
             assert_eq!(output.status.code(), None, "killed: {output:?}");
             kills += 1;
             let done = fs::read_to_string(dir.join("records.jsonl")).unwrap_or_default();
-            interrupted += usize::from(!done.is_empty() && done != expected);
             assert!(
-                expected.starts_with(&done),
+                done.starts_with(&before) && expected.starts_with(&done),
                 "what is there is what was finished"
             );
+            if done == before {
+                span = span.mul_f64(1.2);
+            }
+            interrupted += usize::from(!done.is_empty() && done != expected);
+            before = done;
         }
         assert_eq!(records(&dir), expected, "run {runs} after {kills} kills");
     }
