@@ -56,7 +56,7 @@ pub fn select(device: &Device, mut params: SelectParams<'_>) -> Result<(), Error
         Error::same("select: the rows of no sequences", rows, 0)?;
         return Ok(());
     }
-    if rows % sequences != 0 {
+    if !rows.is_multiple_of(sequences) {
         return Err(Error::Shape(format!(
             "select: {rows} rows for {sequences} sequences: give each equally many"
         )));
