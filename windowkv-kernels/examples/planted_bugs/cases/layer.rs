@@ -243,6 +243,8 @@ fn sample(device: &Device) -> Result<Option<String>, Error> {
         seed: 0x1234_5678_9abc_def0,
         ..Sampling::default()
     };
+    // The first of the largest, though there are many.
+    let one = Sampling { top_k: 1, ..fair };
     let samplings = [
         Sampling::default(),
         fair,
@@ -257,10 +259,13 @@ fn sample(device: &Device) -> Result<Option<String>, Error> {
             top_p: 0.9375,
             ..fair
         },
-        Sampling { top_k: 7, ..fair },
+        one,
+        one,
+        one,
+        one,
         fair,
     ];
-    let steps = [0, 1, 2, 3, 4, 5, -1];
+    let steps = [0, 1, 2, 3, 4, 5, 6, 7, 8, -1];
     let rows = samplings.len();
     let mut state = 1u32;
     // A NaN between the rows would be flagged, the one inside is.
