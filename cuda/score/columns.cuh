@@ -21,6 +21,7 @@
 #pragma once
 
 #include "common/head_tile.cuh"
+#include "common/math.cuh"
 #include "ptx/barrier.h"
 #include "ptx/cp_async.h"
 #include "ptx/ldmatrix.h"
@@ -31,8 +32,6 @@
 #include "score/observed.cuh"
 
 namespace windowkv::inline WKV_MACHINE::score {
-
-inline constexpr float kLog2E = 1.4426950408889634f;
 
 // Element `d`, the first of a piece, of row `row`.
 template <int kHeadDim, class T>

@@ -22,8 +22,9 @@ pub(crate) fn run(device: &Device) -> Result<Verdict, Error> {
 fn compare(what: &str, got: &[bf16], exact: &[f64], slack: f64) -> Option<String> {
     let far = |(got, exact): (&bf16, &f64)| {
         let error = (got.to_f64() - exact).abs();
+        let near = error <= exact.abs() / 256.0 * (1.0 + slack) + slack;
         // A NaN is far too.
-        !(error <= exact.abs() / 256.0 * (1.0 + slack) + slack)
+        !near
     };
     let i = got.iter().zip(exact).position(far)?;
     Some(format!(
@@ -226,7 +227,7 @@ fn token(logits: &[i32], sampling: &Sampling, step: i32) -> usize {
     order.truncate(nucleus.map_or(order.len(), |last| last + 1));
     order.sort_unstable();
     let total = order.iter().map(weight).sum::<u128>();
-    let wanted = total * u128::from(philox(sampling.seed, step)) >> 64;
+    let wanted = (total * u128::from(philox(sampling.seed, step))) >> 64;
     let mut sum = 0;
     let chosen = order.iter().position(|token| {
         sum += weight(token);
@@ -243,6 +244,8 @@ fn sample(device: &Device) -> Result<Option<String>, Error> {
         seed: 0x1234_5678_9abc_def0,
         ..Sampling::default()
     };
+    // The first of the largest, though there are many.
+    let one = Sampling { top_k: 1, ..fair };
     let samplings = [
         Sampling::default(),
         fair,
@@ -257,10 +260,13 @@ fn sample(device: &Device) -> Result<Option<String>, Error> {
             top_p: 0.9375,
             ..fair
         },
-        Sampling { top_k: 7, ..fair },
+        one,
+        one,
+        one,
+        one,
         fair,
     ];
-    let steps = [0, 1, 2, 3, 4, 5, -1];
+    let steps = [0, 1, 2, 3, 4, 5, 6, 7, 8, -1];
     let rows = samplings.len();
     let mut state = 1u32;
     // A NaN between the rows would be flagged, the one inside is.

@@ -40,7 +40,7 @@ fn cases() -> Vec<Case> {
     let plain = || Case {
         seqlens: &[[150, 150], [37, 37]],
         ragged: true,
-        num_heads_kv: 2,
+        num_heads_kv: 1,
         group: 2,
         observation: observation(21, 5, 8, 3),
         pooling: Pooling::None,
@@ -63,23 +63,24 @@ fn cases() -> Vec<Case> {
             nan: Some(60),
             ..plain()
         },
-        // A window between the lengths of two sequences, no room for the last one, a row that saw nothing.
+        // A window between the lengths of two sequences, a row that saw nothing.
         Case {
             seqlens: &[[31, 31], [45, 45]],
             ragged: false,
+            num_heads_kv: 2,
             group: 1,
             observation: observation(17, 2, 36, 23),
             pooling: Pooling::Average { width: 3 },
             lse: Some((1, 25, f32::NEG_INFINITY)),
-            missing_windows: 1,
             ..plain()
         },
-        // Infinite scores.
+        // Infinite scores, and no room for the last of several windows of a block.
         Case {
             seqlens: &[[40, 40]],
             num_heads_kv: 1,
             group: 1,
             lse: Some((0, 38, -1e30)),
+            missing_windows: 1,
             ..plain()
         },
     ]
@@ -407,7 +408,7 @@ pub(crate) fn run(device: &Device) -> Result<Verdict, Error> {
                 return Ok(wrong);
             }
             // The first sequence alone gives the same bits.
-            if b == 0 {
+            if b == 0 && inputs.len() > 1 {
                 let (_, alone) = launch(device, &case, &inputs[..1], max)?;
                 let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                 if bits(&alone[0]) != bits(&windows[0]) {
