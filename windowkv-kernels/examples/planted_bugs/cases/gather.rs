@@ -215,7 +215,7 @@ impl Case {
         let numbers = |tensor: usize| -> Vec<f16> {
             let len = batch * max_seqlen * HEADS * DIM;
             (0..len)
-                .map(|i| f16::from_bits((i.wrapping_mul(40503) ^ tensor * 7919) as u16))
+                .map(|i| f16::from_bits((i.wrapping_mul(40503) ^ (tensor * 7919)) as u16))
                 .collect()
         };
         let sources: Vec<[Vec<f16>; 2]> = (0..self.layers)

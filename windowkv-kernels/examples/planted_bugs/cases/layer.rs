@@ -23,7 +23,7 @@ fn compare(what: &str, got: &[bf16], exact: &[f64], slack: f64) -> Option<String
     let far = |(got, exact): (&bf16, &f64)| {
         let error = (got.to_f64() - exact).abs();
         // A NaN is far too.
-        !(error <= exact.abs() / 256.0 * (1.0 + slack) + slack)
+        error.is_nan() || error > exact.abs() / 256.0 * (1.0 + slack) + slack
     };
     let i = got.iter().zip(exact).position(far)?;
     Some(format!(
@@ -226,7 +226,7 @@ fn token(logits: &[i32], sampling: &Sampling, step: i32) -> usize {
     order.truncate(nucleus.map_or(order.len(), |last| last + 1));
     order.sort_unstable();
     let total = order.iter().map(weight).sum::<u128>();
-    let wanted = total * u128::from(philox(sampling.seed, step)) >> 64;
+    let wanted = (total * u128::from(philox(sampling.seed, step))) >> 64;
     let mut sum = 0;
     let chosen = order.iter().position(|token| {
         sum += weight(token);
