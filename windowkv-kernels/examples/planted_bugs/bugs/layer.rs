@@ -52,9 +52,9 @@ pub(crate) const BUGS: &[Bug] = bugs! {
     "sample-not-cleared", "the next digit is added to the last one's histogram",
         [("sample.cuh", "      smem.low[bin] = smem.high[bin] = 0;\n      sum", "      sum")];
     "sample-top-k-more", "one token too many stays",
-        [("sample.cuh", "uint64_t{top_k} - 1", "uint64_t{top_k}")];
-    "sample-all-ties", "all tokens equal to the last one that stays do so too",
-        [("sample.cuh", "tie + count_bits(tied_lanes & lanes_below) < members.ties", "true")];
+        [("sample.cuh", "static_cast<uint32_t>(top_k - cut.before)", "static_cast<uint32_t>(top_k - cut.before) + 1")];
+    "sample-all-ties", "all tokens equal to the last one that stays are counted",
+        [("sample.cuh", "min<uint64_t>(ties, ties_left)", "ties")];
     "sample-sums-reused", "the second scan writes its sums before all have read the first's",
         [("sample.cuh", "  ptx::sync_threads();\n  const uint64_t sum =", "  const uint64_t sum =")];
     "sample-segment-short", "a run of tokens ends one before the next begins",
