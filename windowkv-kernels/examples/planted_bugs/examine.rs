@@ -21,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(240);
 #[derive(Clone, Debug)]
 pub(crate) enum Finding {
     Nothing,
+    /// Another means had found the bug.
+    Untried,
     Found(String),
     /// It was not built, or its run never ended.
     Failed(String),

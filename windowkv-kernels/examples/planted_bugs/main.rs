@@ -43,6 +43,7 @@ use parallel::parallel;
     after_help = "Examples:
   planted_bugs                                all kernels, all bugs
   planted_bugs --unchanged                    all kernels as they are
+  planted_bugs --first prefill                which means is the first to find each bug of prefill
   planted_bugs wgmma_product fence            bugs whose names contain both words
   planted_bugs --list prefill                 what there is for a kernel
   env $(planted_bugs environment tsan) PROGRAM   run a program that opens WINDOWKV_LIBRARY"
@@ -53,6 +54,9 @@ struct Arguments {
     /// Only the kernels as they are.
     #[arg(long)]
     unchanged: bool,
+    /// Leave a bug be once one means has found it, in the order of the table: a fraction of the time.
+    #[arg(long)]
+    first: bool,
     /// Name the bugs without building anything.
     #[arg(long)]
     list: bool,
@@ -155,12 +159,22 @@ fn plant(arguments: &Arguments) -> Result<ExitCode, String> {
     parallel(MEANS, |means| builder.link(&units, means))?;
 
     let bar = progress("bugs and means", rows.len() * MEANS.len());
-    let tasks = rows.iter().flat_map(|row| MEANS.map(|means| (row, means)));
-    let findings = parallel(tasks.collect::<Vec<_>>(), |(row, means)| {
+    let find = |row: &Row, means| {
         let finding = find(&builder, &units, row, means).unwrap_or_else(Finding::Failed);
         bar.inc(1);
-        Ok(finding)
-    })?;
+        finding
+    };
+    let findings = if arguments.first {
+        let of_rows = parallel(rows.iter().collect::<Vec<_>>(), |row| {
+            Ok(find_first(row, find))
+        })?;
+        of_rows.concat()
+    } else {
+        let tasks = rows.iter().flat_map(|row| MEANS.map(|means| (row, means)));
+        parallel(tasks.collect::<Vec<_>>(), |(row, means)| {
+            Ok(find(row, means))
+        })?
+    };
     bar.finish_and_clear();
 
     let good = print_table(&rows, &findings);
@@ -169,7 +183,10 @@ fn plant(arguments: &Arguments) -> Result<ExitCode, String> {
         rows.iter().filter(|row| row.bug.is_some()).count(),
         rows.chunk_by(|a, b| a.kernel.folder == b.kernel.folder)
             .count(),
-        findings.len(),
+        findings
+            .iter()
+            .filter(|finding| !matches!(finding, Finding::Untried))
+            .count(),
         started.elapsed().as_secs_f64()
     );
     Ok(if good {
@@ -177,6 +194,20 @@ fn plant(arguments: &Arguments) -> Result<ExitCode, String> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The findings about a row up to the first that finds its bug. A kernel as it is has to be silent under every means.
+fn find_first(row: &Row, find: impl Fn(&Row, Means) -> Finding) -> Vec<Finding> {
+    let mut found = false;
+    let of_means = |means| {
+        if found {
+            return Finding::Untried;
+        }
+        let finding = find(row, means);
+        found = row.bug.is_some() && matches!(finding, Finding::Found(_));
+        finding
+    };
+    MEANS.map(of_means).into()
 }
 
 /// The wanted rows. A kernel with a wanted bug has its unchanged row too.
@@ -258,13 +289,14 @@ fn print_table(rows: &[Row], findings: &[Finding]) -> bool {
         for (finding, means) in findings.iter().zip(MEANS) {
             let (cell, text) = match finding {
                 Finding::Nothing => ("", ""),
+                Finding::Untried => ("-", ""),
                 Finding::Found(text) => ("found", text.as_str()),
                 // It is most often the same for all.
                 Finding::Failed(_) if failed => ("failed", "as above"),
                 Finding::Failed(text) => ("failed", text.as_str()),
             };
             failed |= cell == "failed";
-            if !cell.is_empty() {
+            if !text.is_empty() {
                 eprintln!("{} {cell} by {}: {text}", row.name(), means.title);
             }
             cells.push(cell.to_owned());
