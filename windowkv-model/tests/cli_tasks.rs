@@ -198,7 +198,7 @@ fn odd_input_is_told() {
         "not a regular file",
     );
     let json = ["classify", "--jsonl", "-", "--json"];
-    ends(1, &json, b"{\"prompt\": \"a", "line 1, column 12: EOF");
+    ends(1, &json, b"{\"prompt\": \"a", "line 1, column 13: EOF");
     ends(1, &json, b"{\"prompt\": 3}\n", "not a string");
     ends(1, &json, b"{\"text\": \"a\"}\n", "no field `prompt`");
     ends(

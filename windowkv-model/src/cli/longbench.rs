@@ -32,14 +32,15 @@ const COMMAND: &str = "longbench";
     windowkv longbench LongBench --datasets qasper,hotpotqa --samples 20 --capacities 512,1024\n  \
     windowkv longbench LongBench --out run --resume                             after an interruption\n  \
     windowkv longbench LongBench --longbench-e                                  the *_e.jsonl files, by length\n  \
-    windowkv longbench LongBench --datasets trec,lcc --task aggregation         one task for all, no classifier\n  \
+    windowkv longbench LongBench --datasets trec --task aggregation             one task for all\n  \
     windowkv longbench LongBench --predict-only --out run                       score later, or elsewhere\n  \
     windowkv longbench --score run                                              the table of a run again\n  \
     windowkv longbench --score pred/my-model --score pred/other --csv           predictions made elsewhere\n\n\
     The folder holds LongBench's own files: data/qasper.jsonl and so on, config/dataset2prompt.json and\n\
     config/dataset2maxlen.json. A line of predictions has pred, answers, all_classes and length, as LongBench's\n\
     own; its dataset is the file's name (qasper.jsonl) or a field `dataset`, its method the folder's or `method`.\n\
-    --task auto, the default, classifies each sample's prompt, as the released code does; its record has task and score.\n\n\
+    --task auto, the default, classifies each sample's prompt, as the released code does; the record of\n\
+    an answer has task and score.\n\n\
     The run's folder gets table.md, table.csv and scores.jsonl beside its records.")]
 pub(super) struct LongBench {
     /// Folder with LongBench's data/ and config/
