@@ -267,7 +267,7 @@ fn numbers(case: &Case) -> Vec<f64> {
                     1 => f64::NEG_INFINITY,
                     2 => 0.0,
                     3 => -0.0,
-                    4 if case.data % 8 == 0 => f64::INFINITY,
+                    4 if case.data.is_multiple_of(8) => f64::INFINITY,
                     _ => wide - 12.0,
                 },
             }
