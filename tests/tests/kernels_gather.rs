@@ -753,7 +753,7 @@ fn faulty(device: &Device, fault: Fault, in_place: bool) -> Result<(), TestCaseE
     };
     for cache in caches {
         let got = cache.download().map_err(fail)?;
-        for b in 0..batch {
+        for (b, &kept_len) in kept_lens.iter().enumerate() {
             for p in 0..if paged { 32 } else { seqlen } {
                 for head in 0..heads {
                     let at = if paged {
@@ -763,7 +763,7 @@ fn faulty(device: &Device, fault: Fault, in_place: bool) -> Result<(), TestCaseE
                     };
                     let row = &got[at * head_dim..(at + 1) * head_dim];
                     let what = format!("sequence {b}, {p}, head {head}");
-                    let untouched = p >= kept_lens[b] as usize || paged && b * 4 + p / 8 == 5;
+                    let untouched = p >= kept_len as usize || paged && b * 4 + p / 8 == 5;
                     if untouched {
                         let before = &source[at * head_dim..(at + 1) * head_dim];
                         let kept = row.iter().zip(before).all(|(row, before)| {
