@@ -650,7 +650,7 @@ fn embedding_copies_rows() {
         let bad = [-1, vocab as i32, i32::MIN, i32::MAX];
         let ids: Vec<i32> = (0..rows)
             .map(|_| match random.random_range(0..8) {
-                index @ 0..4 if vocab == 0 || data % 2 == 0 => bad[index],
+                index @ 0..4 if vocab == 0 || data.is_multiple_of(2) => bad[index],
                 _ if vocab == 0 => 0,
                 _ => random.random_range(0..vocab as i32),
             })
