@@ -145,7 +145,15 @@ fn report_longbench(dir: &Path, json: bool) -> Result<()> {
         few if few.len() <= 4 => few.join(", "),
         many => format!("{} datasets", many.len()),
     };
-    let what = format!("{}, {shown}", model_name(dir)?);
+    let mut what = format!("{}, {shown}", model_name(dir)?);
+    let (done, all) = (run.records.len(), run.manifest.cases);
+    if done < all {
+        what += &format!(", {done} of {all} cases");
+        say(&format!(
+            "{}: {done} of the run's {all} cases; --resume finishes a part, `windowkv merge` joins them",
+            dir.display()
+        ));
+    }
     picture::write(
         dir,
         "compare-longbench",

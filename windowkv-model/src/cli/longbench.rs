@@ -15,8 +15,8 @@ use crate::classifier::TaskChooser;
 use crate::evaluation::Variant;
 use crate::evaluation::fingerprint::Fingerprint;
 use crate::evaluation::longbench::{
-    DataFile, Dataset, Limits, Prediction, Prompt, Prompts, Published, Scored, Scores, Skipped,
-    Table, csv, datasets_in, markdown, prediction_files, score_file,
+    DataFile, Dataset, Limits, Prediction, Prompt, Prompts, Published, SCORES, Scored, Scores,
+    Skipped, Table, csv, datasets_in, markdown, prediction_files, score_file,
 };
 use crate::evaluation::run::{Case, MANIFEST, Manifest, Plan, Run};
 use crate::runner::{Model, Request, Sampling, check_memory, generate_each};
@@ -347,7 +347,7 @@ impl LongBench {
                 .map_err(|source| Error::io(dir, "create the folder", source))?;
             write(&dir.join("table.md"), &text)?;
             write(&dir.join("table.csv"), &values)?;
-            write(&dir.join("scores.jsonl"), scores)?;
+            write(&dir.join(SCORES), scores)?;
         }
         print(if self.csv { &values } else { &text })
     }

@@ -12,7 +12,8 @@ use crate::demo::files as demo;
 use crate::{Error, Result};
 
 /// Files of a model folder that answers depend on, beside the weights.
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
+    "chat_template.jinja",
     "config.json",
     "generation_config.json",
     "tokenizer.json",

@@ -32,7 +32,7 @@ pub use data::{DataFile, MAX_ANSWER_CHARS, MAX_LINE_BYTES, Sample, datasets_in};
 pub use dataset::{Category, Dataset};
 pub use error::LongBenchError;
 pub use postprocess::answer;
-pub use predictions::{Prediction, prediction_files, score_file};
+pub use predictions::{Prediction, SCORES, prediction_files, score_file};
 pub use prompt::{Limits, Prompt};
 pub use published::Published;
 pub use score::{Bucket, Mean, Scored, Scores, score};

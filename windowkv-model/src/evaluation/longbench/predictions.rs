@@ -13,6 +13,9 @@ use crate::lines::{self, Lines};
 use crate::runner::Finish;
 use crate::{Error, Result};
 
+/// Name of the file with the score of each case, which lies beside tables.
+pub const SCORES: &str = "scores.jsonl";
+
 /// The record of one case: `pred`, `answers`, `all_classes` and `length` as LongBench's own prediction files have them,
 /// and where they come from. It has no time in it: the same run gives the same records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,10 +102,9 @@ pub fn prediction_files(path: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(list)? {
         let file = entry.map_err(list)?.path();
-        if file
-            .extension()
-            .is_some_and(|extension| extension == "jsonl")
-        {
+        // The scores that an earlier run of the command wrote are no predictions.
+        let is_scores = file.file_name().is_some_and(|name| name == SCORES);
+        if file.extension().is_some_and(|end| end == "jsonl") && !is_scores {
             files.push(file);
         }
     }
