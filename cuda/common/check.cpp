@@ -7,7 +7,8 @@ namespace {
 
 // 16 bytes of a half-precision type.
 constexpr int64_t kVector = 8;
-// A stride times any 32-bit index stays far inside 64 bits.
+// No tensor in memory needs more; a stride times the index of a token that exists stays inside 64
+// bits.
 constexpr int64_t kMaxStride = int64_t{1} << 40;
 
 }  // namespace

@@ -18,7 +18,7 @@
  *
  * Lengths and indices that lie in device memory cannot be checked by a launcher. A kernel clamps
  * them to what the struct says is there, so that it never touches memory outside, and raises a flag
- * (wkv_flag) where that changes the meaning. */
+ * (wkv_flag) where that changes the meaning (prefill, which has no flags, clamps in silence). */
 
 #ifndef WINDOWKV_H
 #define WINDOWKV_H
@@ -149,7 +149,8 @@ typedef struct wkv_score_params {
 } wkv_score_params;
 
 /* The num_keep largest scores of each row, exactly; ties go to the lower index, -0 equals 0. The
- * scores of a row of which all are kept are not read. */
+ * scores of a row of which all are kept are not read: where max_keep is too small for them, the
+ * first max_keep stay, with WKV_FLAG_CAPACITY. */
 typedef struct wkv_select_params {
   size_t struct_size;
   const float* scores;        /* [rows, max_windows], row stride scores_stride */

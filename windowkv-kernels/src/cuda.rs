@@ -15,16 +15,34 @@
 //! assert_eq!(stream.clone_dtoh(&sums).unwrap(), [6.0, 15.0]);
 //! # Ok::<(), windowkv_kernels::Error>(())
 //! ```
+//!
+//! A call inside `begin_capture` and `end_capture` goes into the graph with the addresses of its memory. Whoever launches
+//! the graph keeps that memory alive, as with every kernel that cudarc captures.
 
 use std::sync::Arc;
 
 pub use cudarc;
-use cudarc::driver::{CudaContext, CudaStream, DevicePtr, DevicePtrMut, DriverError, SyncOnDrop};
+use cudarc::driver::{CudaContext, CudaStream, DriverError, SyncOnDrop};
 
 use crate::device::{Device, Place};
 use crate::element::Element;
 use crate::error::Error;
 use crate::view::{Slice, SliceMut};
+
+/// What cudarc owns or lends. cudarc's own traits may be implemented by anybody, with any pointer.
+mod sealed {
+    use cudarc::driver::{CudaSlice, CudaView, CudaViewMut, DevicePtr, DevicePtrMut};
+
+    pub trait Memory<T>: DevicePtr<T> {}
+    impl<T> Memory<T> for CudaSlice<T> {}
+    impl<T> Memory<T> for CudaView<'_, T> {}
+    impl<T> Memory<T> for CudaViewMut<'_, T> {}
+
+    pub trait MemoryMut<T>: DevicePtrMut<T> {}
+    impl<T> MemoryMut<T> for CudaSlice<T> {}
+    impl<T> MemoryMut<T> for CudaViewMut<'_, T> {}
+}
+use sealed::{Memory, MemoryMut};
 
 /// cudarc's context of GPU `ordinal`; unlike `CudaContext::new` it does not panic without a driver.
 ///
@@ -84,11 +102,12 @@ impl Device {
         })
     }
 
-    /// cudarc's memory, to be read by kernels of this device. The stream waits for what others write to it.
+    /// cudarc's memory (`CudaSlice`, `CudaView`, `CudaViewMut`), to be read by kernels of this device. The stream waits
+    /// for what others write to it.
     ///
     /// # Errors
     /// [`Error::WrongDevice`] for memory of another GPU, [`Error::InvalidArgument`] for a device without a stream.
-    pub fn borrow<'a, T: Element, M: DevicePtr<T>>(
+    pub fn borrow<'a, T: Element, M: Memory<T>>(
         &'a self,
         memory: &'a M,
     ) -> Result<Borrowed<'a, T>, Error> {
@@ -107,7 +126,7 @@ impl Device {
     ///
     /// # Errors
     /// As [`Device::borrow`].
-    pub fn borrow_mut<'a, T: Element, M: DevicePtrMut<T>>(
+    pub fn borrow_mut<'a, T: Element, M: MemoryMut<T>>(
         &'a self,
         memory: &'a mut M,
     ) -> Result<BorrowedMut<'a, T>, Error> {
@@ -122,8 +141,9 @@ impl Device {
     }
 }
 
-/// A borrow of cudarc's memory. Keep it until the kernels that use it are launched: when it goes, cudarc records
-/// that the stream uses the memory.
+/// A borrow of cudarc's memory. Keep it until the kernels that use it are launched, then drop it: only then does
+/// cudarc record that the stream uses the memory, and wait for that before it frees it. Forgotten
+/// (`std::mem::forget`), it leaves the memory to be freed under a kernel.
 #[derive(Debug)]
 pub struct Borrowed<'a, T: Element> {
     slice: Slice<'a, T>,

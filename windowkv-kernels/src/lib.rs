@@ -6,7 +6,8 @@
 //!
 //! An op takes one struct of parameters, whose tensors are views: they say shape, strides and element type,
 //! know where their memory lies and how long it lives, and were checked against it. Memory may be a [`Buffer`] or,
-//! with the feature `cuda`, what cudarc owns. Nothing allocates or waits; an op can be captured in a CUDA graph.
+//! with the feature `cuda`, what cudarc owns. Nothing allocates or waits; an op can be captured in a CUDA graph,
+//! whose replays use the same memory: it has to live as long as the graph.
 //!
 //! ```
 //! use windowkv_kernels::{Device, Matrix, MatrixMut, ops};

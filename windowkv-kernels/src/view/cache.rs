@@ -113,7 +113,7 @@ impl<'a> CacheLayout<'a> {
         self.strides
     }
 
-    /// Elements that one layer's keys (or values) take, without gaps: what to allocate.
+    /// Strides of `[batch, capacity, heads, head_dim]` with tokens outermost and no gaps.
     pub fn tokens_outermost(shape: [usize; 4]) -> Strides {
         Shape::new(shape).tokens_outermost()
     }

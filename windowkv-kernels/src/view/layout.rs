@@ -93,7 +93,7 @@ pub(crate) fn check(
     } else {
         extent.and_then(|e| e.checked_add(offset))
     };
-    // An i64 of the C ABI holds every stride that fits the memory; unused ones of an axis of one are let off.
+    // An i64 of the C ABI holds every stride that fits the memory; one of an axis of one may be larger.
     if end.is_none_or(|end| end > len) {
         return Err(Error::Shape(format!(
             "{} does not fit a memory of {len} elements",
