@@ -166,7 +166,10 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
   const int warp_row = ptx::warp_idx() * kWarpM;
 
   const Work work = work_of(params);
-  const auto [batch_idx, head_kv, sequence_q, tile] = work;
+  const int batch_idx = work.batch_idx;
+  const int head_kv = work.head_kv;
+  const Sequence& sequence_q = work.sequence_q;
+  const RowTile& tile = work.tile;
   if (tile.num_rows == 0) return;
   const int group = tile.group;
   const Sequence sequence_kv = sequence_of(params.sequences_kv, batch_idx);
