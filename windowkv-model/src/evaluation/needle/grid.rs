@@ -59,9 +59,8 @@ impl Grid {
     pub fn plan(&self) -> Result<Plan<NeedleCase>> {
         let mut cases = Vec::new();
         for prompt in 0..self.prompts {
-            // Depths innermost: shards are dealt neighbours, which should take about as long.
-            for &length in &self.lengths {
-                for &depth in &self.depths {
+            for &depth in &self.depths {
+                for &length in &self.lengths {
                     for (index, variant) in self.variants.iter().enumerate() {
                         cases.push(NeedleCase {
                             length,
