@@ -1,5 +1,6 @@
 #include "common/check.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace windowkv {
@@ -7,11 +8,21 @@ namespace {
 
 // 16 bytes of a half-precision type.
 constexpr int64_t kVector = 8;
-// No tensor in memory needs more; a stride times the index of a token that exists stays inside 64
-// bits.
-constexpr int64_t kMaxStride = int64_t{1} << 40;
+// More elements than a GPU can address. The offset of a row stays inside 64 bits, also of one in the
+// tile behind the last, which is computed and not used.
+constexpr int64_t kMaxReach = int64_t{1} << 50;
 
 }  // namespace
+
+Counts counts_of(const wkv_sequences& sequences, int batch, int heads) {
+  if (sequences.cu_seqlens != nullptr) return {1, sequences.num_tokens, heads};
+  return {batch, sequences.max_seqlen, heads};
+}
+
+Counts counts_of(const wkv_cache_layout& cache, int batch, int heads) {
+  if (cache.page_table != nullptr) return {cache.num_pages, cache.page_len, heads};
+  return {batch, cache.capacity, heads};
+}
 
 bool Check::require(bool holds, const char* format, ...) {
   if (!ok() || holds) return ok();
@@ -55,33 +66,40 @@ bool Check::softmax_scale(float softmax_scale) {
 bool Check::sequences(const char* name, const wkv_sequences& sequences) {
   const auto max_seqlen = static_cast<long long>(sequences.max_seqlen);
   const auto num_tokens = static_cast<long long>(sequences.num_tokens);
-  return require(max_seqlen >= 0 && max_seqlen <= 0x7fffffff,
-                 "%s.max_seqlen is %lld, not in [0, 2^31)", name, max_seqlen) &&
+  return require(max_seqlen >= 0 && max_seqlen <= kMaxSeqlen,
+                 "%s.max_seqlen is %lld, not in [0, 2^30]", name, max_seqlen) &&
          require(sequences.cu_seqlens == nullptr || (num_tokens >= 0 && num_tokens <= 0x7fffffff),
                  "%s.num_tokens is %lld, not in [0, 2^31)", name, num_tokens) &&
          pointer(name, sequences.cu_seqlens, 4, false) &&
          pointer(name, sequences.seqlens, 4, false);
 }
 
-bool Check::strides(const char* name, const wkv_strides& strides) {
-  const struct {
-    const char* name;
-    int64_t value;
-  } all[] = {{"batch", strides.batch}, {"token", strides.token}, {"head", strides.head}};
-  for (const auto& stride : all) {
-    if (!require(stride.value % kVector == 0, "%s.strides.%s is %lld, not a multiple of 8", name,
-                 stride.name, static_cast<long long>(stride.value)) ||
-        !require(stride.value >= -kMaxStride && stride.value <= kMaxStride,
-                 "%s.strides.%s is %lld, beyond 2^40", name, stride.name,
-                 static_cast<long long>(stride.value))) {
-      return false;
-    }
-  }
-  return ok();
+bool Check::stride(const char* name, int64_t stride, int64_t count, int64_t multiple) {
+  const int64_t steps = std::max<int64_t>(count - 1, 1);
+  const int64_t limit = kMaxReach / steps;
+  return require(stride % multiple == 0, "%s is %lld, not a multiple of %lld", name,
+                 static_cast<long long>(stride), static_cast<long long>(multiple)) &&
+         require(stride >= -limit && stride <= limit,
+                 "%s is %lld, which times %lld is beyond 2^50 elements", name,
+                 static_cast<long long>(stride), static_cast<long long>(steps));
 }
 
-bool Check::tensor(const char* name, const wkv_tensor& tensor, bool needed) {
-  return pointer(name, tensor.data, 16, needed) && strides(name, tensor.strides);
+bool Check::strides(const char* name, const wkv_strides& strides, const Counts& counts) {
+  const std::string prefix = std::string(name) + ".strides.";
+  return stride((prefix + "batch").c_str(), strides.batch, counts.batch, kVector) &&
+         stride((prefix + "token").c_str(), strides.token, counts.tokens, kVector) &&
+         stride((prefix + "head").c_str(), strides.head, counts.heads, kVector);
+}
+
+bool Check::tensor(const char* name, const wkv_tensor& tensor, const Counts& counts, bool needed) {
+  return pointer(name, tensor.data, 16, needed) && strides(name, tensor.strides, counts);
+}
+
+bool Check::rows(const char* name, const wkv_rows_f32& rows, const Counts& counts, bool needed) {
+  const std::string prefix = std::string(name) + ".";
+  return pointer(name, rows.data, 4, needed) &&
+         stride((prefix + "batch_stride").c_str(), rows.batch_stride, counts.batch, 1) &&
+         stride((prefix + "head_stride").c_str(), rows.head_stride, counts.heads, 1);
 }
 
 bool Check::pointer(const char* name, const void* pointer, size_t alignment, bool needed) {
@@ -95,14 +113,14 @@ bool Check::workspace(const void* workspace, size_t bytes, size_t needed) {
          pointer("workspace", workspace, 16, needed > 0);
 }
 
-bool Check::cache(const wkv_cache_layout& cache, int batch, int num_heads_kv, int head_dim) {
+bool Check::cache(const wkv_cache_layout& cache, int batch, int num_heads_kv) {
   const auto capacity = static_cast<long long>(cache.capacity);
-  if (!strides("cache", cache.strides) ||
-      !require(capacity >= 0 && capacity <= 0x7fffffff, "cache.capacity is %lld, not in [0, 2^31)",
+  if (!require(capacity >= 0 && capacity <= 0x7fffffff, "cache.capacity is %lld, not in [0, 2^31)",
                capacity)) {
     return false;
   }
-  if (cache.page_table == nullptr) return ok();
+  const Counts counts = counts_of(cache, batch, num_heads_kv);
+  if (cache.page_table == nullptr) return strides("cache", cache.strides, counts);
   const auto pages = static_cast<long long>(cache.page_table_stride);
   return pointer("cache.page_table", cache.page_table, 4, true) &&
          require(cache.page_len >= 1 && (cache.page_len & (cache.page_len - 1)) == 0,
@@ -113,7 +131,8 @@ bool Check::cache(const wkv_cache_layout& cache, int batch, int num_heads_kv, in
                  capacity <= static_cast<long long>(pages) * cache.page_len,
              "cache.capacity is %lld, but the page table has %lld pages of %d tokens a sequence",
              capacity, pages, cache.page_len) &&
-         require(batch >= 0 && num_heads_kv >= 1 && head_dim >= 1, "the cache has no heads");
+         stride("cache.page_table_stride", cache.page_table_stride, batch, 1) &&
+         strides("cache", cache.strides, counts);
 }
 
 }  // namespace windowkv

@@ -11,6 +11,20 @@
 
 namespace windowkv {
 
+// Tokens of one sequence, at most: positions plus a tile or a pooling width stay inside 32 bits.
+inline constexpr int64_t kMaxSeqlen = int64_t{1} << 30;
+
+// How many sequences (or pages), tokens and heads lie one stride apart.
+struct Counts {
+  int64_t batch, tokens, heads;
+
+  bool any() const { return batch > 0 && tokens > 0 && heads > 0; }
+};
+// Of a tensor that `sequences` cut.
+Counts counts_of(const wkv_sequences& sequences, int batch, int heads);
+// Of the keys or values of a cache, or of its pages.
+Counts counts_of(const wkv_cache_layout& cache, int batch, int heads);
+
 // Keeps the first requirement that fails, as "kernel: what is wrong".
 class Check {
  public:
@@ -28,13 +42,18 @@ class Check {
   // Positive, and finite also when it is multiplied by log2(e).
   bool softmax_scale(float softmax_scale);
   bool sequences(const char* name, const wkv_sequences& sequences);
-  // A half-precision tensor whose rows of head_dim are 16-byte aligned. `needed`: it has elements.
-  bool tensor(const char* name, const wkv_tensor& tensor, bool needed);
-  bool strides(const char* name, const wkv_strides& strides);
+  // A half-precision tensor whose rows of head_dim are 16-byte aligned. `needed`: it has elements
+  // that are read or written.
+  bool tensor(const char* name, const wkv_tensor& tensor, const Counts& counts, bool needed);
+  bool strides(const char* name, const wkv_strides& strides, const Counts& counts);
+  // float32 numbers of each head and token of a tensor.
+  bool rows(const char* name, const wkv_rows_f32& rows, const Counts& counts, bool needed);
+  // So many rows, `multiple` elements or a multiple of it apart, whose offsets fit 64 bits.
+  bool stride(const char* name, int64_t stride, int64_t count, int64_t multiple);
   // A pointer that may only be null when nothing is `needed` of it.
   bool pointer(const char* name, const void* pointer, size_t alignment, bool needed);
   bool workspace(const void* workspace, size_t bytes, size_t needed);
-  bool cache(const wkv_cache_layout& cache, int batch, int num_heads_kv, int head_dim);
+  bool cache(const wkv_cache_layout& cache, int batch, int num_heads_kv);
 
   bool ok() const { return error_.empty(); }
   // WKV_OK, or WKV_INVALID_ARGUMENT with the message set.

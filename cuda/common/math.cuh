@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <limits>
 
 #include "ptx/machine.h"
@@ -20,6 +21,10 @@ WKV_BOTH T min(T a, T b) {
 template <class T>
 WKV_BOTH T max(T a, T b) {
   return a < b ? b : a;
+}
+
+WKV_BOTH int64_t clamp(int64_t value, int64_t low, int64_t high) {
+  return value < low ? low : value > high ? high : value;
 }
 
 // The quotient, rounded up; a is not negative, b is positive.

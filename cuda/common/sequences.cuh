@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "common/math.cuh"
 #include "ptx/machine.h"
 #include "windowkv.h"
 
@@ -13,10 +14,6 @@ struct Sequence {
   int64_t first;  // row; 0 without cu_seqlens
   int64_t seqlen;
 };
-
-WKV_BOTH int64_t clamp(int64_t value, int64_t low, int64_t high) {
-  return value < low ? low : value > high ? high : value;
-}
 
 WKV_FN Sequence sequence_of(const wkv_sequences& sequences, int batch_idx) {
   Sequence sequence = {0, sequences.max_seqlen};

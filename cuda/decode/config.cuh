@@ -52,7 +52,7 @@ struct alignas(1024) SharedStorage {
   } tiles[kWarps];
   float max[kWarps][kTileM];
   float sum[kWarps][kTileM];
-  bool is_last;
+  int num_done;  // splits of the tile before this one
 };
 static_assert(2 * (sizeof(SharedStorage<ptx::Half, 128>) + 1024) <= 164 * 1024);
 static_assert(kMinBlocks * (sizeof(SharedStorage<ptx::Half, 128>) + 1024) <= 228 * 1024);
@@ -83,6 +83,13 @@ WKV_BOTH Shape shape_of(const wkv_decode_params& params) {
 // all sizes can share it; then of each row of each block its maximum and sum; then its o.
 inline constexpr int64_t kMaxTiles = 65536;
 
+// A counter goes up by this odd number, so that few of all words are the count of some blocks: a
+// workspace that was not zeroed is seen.
+inline constexpr uint32_t kCountStep = 0x9e3779b1;
+// kCountStep * kCountInverse = 1 modulo 2^32
+inline constexpr uint32_t kCountInverse = 0x0e8b2f51;
+static_assert(kCountStep * kCountInverse == 1);
+
 struct alignas(8) PartialStats {
   float max, sum;
 };
@@ -106,7 +113,7 @@ inline wkv_status check_sizes(const wkv_decode_params* params) {
   if (!check.params(params, params == nullptr ? 0 : params->struct_size, sizeof(*params)) ||
       !check.half_precision(params->dtype) ||
       !check.heads(params->batch, params->num_heads_q, params->num_heads_kv, params->head_dim) ||
-      !check.cache(params->cache, params->batch, params->num_heads_kv, params->head_dim)) {
+      !check.cache(params->cache, params->batch, params->num_heads_kv)) {
     return check.status();
   }
   check.require(shape_of(*params).num_tiles <= kMaxTiles,
@@ -130,12 +137,14 @@ inline wkv_status check(const wkv_decode_params* params) {
   check.softmax_scale(params->softmax_scale);
   const bool rows = params->batch > 0;
   const bool keys = rows && params->cache.capacity > 0;
-  check.tensor("q", params->q, rows);
-  check.tensor("k_new", params->k_new, false);
-  check.tensor("v_new", params->v_new, params->k_new.data != nullptr && rows);
+  const Counts q = {params->batch, 1, params->num_heads_q};
+  const Counts kv = {params->batch, 1, params->num_heads_kv};
+  check.tensor("q", params->q, q, rows);
+  check.tensor("k_new", params->k_new, kv, false);
+  check.tensor("v_new", params->v_new, kv, params->k_new.data != nullptr && rows);
   check.require(params->k_new.data != nullptr || params->v_new.data == nullptr,
                 "v_new is given without k_new");
-  check.tensor("o", params->o, rows);
+  check.tensor("o", params->o, q, rows);
   check.pointer("lse", params->lse, 4, false);
   check.pointer("k_cache", params->k_cache, 16, keys);
   check.pointer("v_cache", params->v_cache, 16, keys);

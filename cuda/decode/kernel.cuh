@@ -11,7 +11,7 @@
 //
 //   block of a split                        the last of them
 //   o, max, sum -> workspace; barrier
-//   thread 0: fence; counter += 1      -->  counter was splits - 1: counter = 0; fence; barrier;
+//   thread 0: fence; count + 1          -->  count was splits - 1: count = 0; fence; barrier;
 //                                           o = sum over splits
 //
 // The block with the last key also writes k_new and v_new to the cache; no block reads them there.
@@ -23,6 +23,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "common/attention.cuh"
 #include "common/cache.cuh"
@@ -138,6 +139,19 @@ WKV_FN void store_result(const wkv_decode_params& params, const Work& work, int 
     params.lse[int64_t{work.batch_idx} * params.num_heads_q + head] =
         result.sum == 0 ? -kInfinity : fmaf(result.max, kLn2, logf(result.sum));
   }
+}
+
+// o, lse = NaN, and a flag: the result cannot be known.
+template <class T, int kHeadDim>
+WKV_FN void refuse(const wkv_decode_params& params, const Work& work) {
+  constexpr int kPieces = kRowPieces<kHeadDim>;
+  Combination result;
+  result.max = result.sum = std::numeric_limits<float>::quiet_NaN();
+  for (float& x : result.o.x) x = result.sum;
+  for (int i = threadIdx.x; i < work.num_heads * kPieces; i += kThreads) {
+    store_result<T>(params, work, i / kPieces, i % kPieces, result);
+  }
+  if (threadIdx.x == 0) raise_flag(params.flags, WKV_FLAG_RANGE);
 }
 
 // cache[cached] = k_new, v_new by one warp, and what is wrong with the cache's length.
@@ -338,15 +352,17 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
   if (threadIdx.x == 0) {
     ptx::fence_gpu();
     uint32_t* counter = partials.counters + work.tile_idx;
-    const uint32_t before = ptx::atomic_add(counter, 1u);
-    smem.is_last = before == static_cast<uint32_t>(num_splits) - 1;
-    if (smem.is_last) {
+    const uint32_t before = ptx::atomic_add(counter, kCountStep) * kCountInverse;
+    smem.num_done = static_cast<int>(min<uint32_t>(before, num_splits));
+    if (smem.num_done == num_splits - 1) {
       ptx::atomic_exchange(counter, 0);
       ptx::fence_gpu();
     }
   }
   ptx::sync_threads();
-  if (!smem.is_last) return;
+  // Nobody knows who is last: the counter was not zero at first.
+  if (smem.num_done == num_splits && work.split_idx == 0) refuse<T, kHeadDim>(params, work);
+  if (smem.num_done != num_splits - 1) return;
   const int64_t first_partial = work.tile_idx * shape.max_splits * shape.rows();
   for (int i = threadIdx.x; i < work.num_heads * kPieces; i += kThreads) {
     const int row = i / kPieces, piece = i % kPieces;

@@ -116,8 +116,11 @@ inline wkv_status check(const wkv_gather_params* params) {
       !check.half_precision(params->dtype) ||
       !check.heads(params->batch, params->num_heads_kv, params->num_heads_kv, params->head_dim) ||
       !check.sequences("sequences_kv", params->sequences_kv) ||
-      !check.strides("source", params->source_strides) ||
-      !check.cache(params->cache, params->batch, params->num_heads_kv, params->head_dim) ||
+      !check.strides("source", params->source_strides,
+                     counts_of(params->sequences_kv, params->batch, params->num_heads_kv)) ||
+      !check.cache(params->cache, params->batch, params->num_heads_kv) ||
+      !check.stride("index_batch_stride", params->index_batch_stride, params->batch, 1) ||
+      !check.stride("index_head_stride", params->index_head_stride, params->index_heads, 1) ||
       !check.require(params->num_layers >= 1, "num_layers is %d: give at least one",
                      params->num_layers) ||
       !check.require(params->layers != nullptr, "layers is null") ||

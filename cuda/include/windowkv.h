@@ -18,7 +18,7 @@
  *
  * Lengths and indices that lie in device memory cannot be checked by a launcher. A kernel clamps
  * them to what the struct says is there, so that it never touches memory outside, and raises a flag
- * (wkv_flag) where that changes the meaning (prefill, which has no flags, clamps in silence). */
+ * (wkv_flag) where that changes the meaning. */
 
 #ifndef WINDOWKV_H
 #define WINDOWKV_H
@@ -50,7 +50,7 @@ typedef enum wkv_flag {
 } wkv_flag;
 
 /* Grows whenever a struct or the meaning of a function changes. */
-#define WKV_ABI_VERSION 2
+#define WKV_ABI_VERSION 3
 int wkv_abi_version(void);
 
 /* What went wrong in this OS thread's last call that returned something else than WKV_OK. */
@@ -82,13 +82,15 @@ typedef struct wkv_rows_f32 {
 typedef struct wkv_sequences {
   const int32_t* cu_seqlens; /* [batch + 1], ascending, or null */
   const int32_t* seqlens;    /* [batch], or null */
-  int64_t max_seqlen;        /* no sequence is taken for longer; what grids are made from */
+  int64_t max_seqlen;        /* no sequence is taken for longer; what grids are made from. At most
+                                2^30 */
   int64_t num_tokens;        /* rows of the tensor; used with cu_seqlens */
 } wkv_sequences;
 
 /* Causal attention, aligned at the bottom right: row i of a sequence sees the keys
  * 0 .. i + seqlen_kv - seqlen_q. A row that sees none gives o = 0, lse = -inf. A row's bits depend
- * on its own query, keys and values alone, also where a prompt is cut into chunks.
+ * on its own query, keys and values alone, also where a prompt is cut into chunks. Lengths outside
+ * what is there, and cu_seqlens that descend, raise WKV_FLAG_RANGE.
  *   o = softmax(q k^T softmax_scale) v,  lse = log(sum(exp(q k^T softmax_scale))), natural */
 typedef struct wkv_prefill_params {
   size_t struct_size;
@@ -102,7 +104,8 @@ typedef struct wkv_prefill_params {
   int32_t batch, num_heads_q, num_heads_kv, head_dim;
   float softmax_scale;
   wkv_dtype dtype; /* WKV_F16 or WKV_BF16 */
-  void* stream;    /* cudaStream_t */
+  uint32_t* flags;
+  void* stream; /* cudaStream_t */
 } wkv_prefill_params;
 
 /* How one sequence is observed and cut into windows. */
@@ -238,7 +241,7 @@ typedef struct wkv_decode_params {
   wkv_dtype dtype; /* WKV_F16 or WKV_BF16 */
   void* workspace; /* decode_workspace_size bytes, 16-byte aligned. All zero before the first call;
                       each call leaves it so that the next one on the same stream can use it,
-                      whatever its sizes are. */
+                      whatever its sizes are. What was not zeroed gives NaN and WKV_FLAG_RANGE. */
   size_t workspace_bytes;
   uint32_t* flags;
   void* stream; /* cudaStream_t */

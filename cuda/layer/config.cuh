@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <string>
 
 #include "common/check.h"
 #include "common/math.cuh"
@@ -18,14 +19,12 @@ inline constexpr int kWarps = kThreads / 32;
 // Rows of half precision that are read or written 16 bytes at a time.
 inline bool check_rows(Check& check, const char* name, const void* data, int64_t stride,
                        int64_t rows, int columns, bool needed, bool written) {
-  const auto elements = static_cast<long long>(stride);
   return check.pointer(name, data, 16, needed) &&
-         check.require(stride % kVectorLength == 0 && stride > -(int64_t{1} << 40) &&
-                           stride < int64_t{1} << 40,
-                       "%s_stride is %lld, not a multiple of 8 within 2^40", name, elements) &&
+         check.stride((std::string(name) + "_stride").c_str(), stride, rows, kVectorLength) &&
          check.require(
              !written || rows <= 1 || data == nullptr || stride >= columns || stride <= -columns,
-             "%s_stride is %lld, less than the %d columns: rows overlap", name, elements, columns);
+             "%s_stride is %lld, less than the %d columns: rows overlap", name,
+             static_cast<long long>(stride), columns);
 }
 
 inline bool check_size(Check& check, int64_t rows, const char* columns_name, int columns) {
@@ -110,8 +109,8 @@ inline wkv_status check(const wkv_rope_params* params) {
   check.require(params->head_dim == 32 || params->head_dim == 64 || params->head_dim == 96 ||
                     params->head_dim == 128,
                 "head_dim is %d, not 32, 64, 96 or 128", params->head_dim);
-  check.tensor("q", params->q, some);
-  check.tensor("k", params->k, false);
+  check.tensor("q", params->q, {1, params->tokens, params->num_heads_q}, some);
+  check.tensor("k", params->k, {1, params->tokens, params->num_heads_kv}, false);
   check.require(params->q.data == nullptr || params->q.data != params->k.data,
                 "q and k are the same");
   check.pointer("positions", params->positions, 4, some);
@@ -214,12 +213,10 @@ inline wkv_status check(const wkv_sample_params* params) {
   check.require(params->dtype == WKV_F16 || params->dtype == WKV_BF16 || params->dtype == WKV_F32,
                 "dtype is %d, not WKV_F16, WKV_BF16 or WKV_F32", static_cast<int>(params->dtype));
   const bool some = params->rows > 0;
-  const auto stride = static_cast<long long>(params->logits_stride);
   check.require(params->rows >= 0, "rows is %d", params->rows);
   check.require(params->vocab >= 1 || !some, "vocab is %d: there is no token to choose",
                 params->vocab);
-  check.require(stride > -(1ll << 40) && stride < 1ll << 40, "logits_stride is %lld, beyond 2^40",
-                stride);
+  check.stride("logits_stride", params->logits_stride, params->rows, 1);
   check.pointer("logits", params->logits, params->dtype == WKV_F32 ? 4 : 2, some);
   check.pointer("sampling", params->sampling, 8, false);
   check.pointer("steps", params->steps, 4, some && params->sampling != nullptr);

@@ -52,13 +52,16 @@ inline wkv_status check(const wkv_prefill_params* params) {
       !check.sequences("sequences_kv", params->sequences_kv)) {
     return check.status();
   }
+  const Counts q = counts_of(params->sequences_q, params->batch, params->num_heads_q);
+  const Counts kv = counts_of(params->sequences_kv, params->batch, params->num_heads_kv);
   const bool rows = params->batch > 0 && params->sequences_q.max_seqlen > 0;
   const bool keys = rows && params->sequences_kv.max_seqlen > 0;
-  check.tensor("q", params->q, rows);
-  check.tensor("k", params->k, keys);
-  check.tensor("v", params->v, keys);
-  check.tensor("o", params->o, rows);
-  check.pointer("lse", params->lse.data, 4, false);
+  check.tensor("q", params->q, q, rows);
+  check.tensor("k", params->k, kv, keys);
+  check.tensor("v", params->v, kv, keys);
+  check.tensor("o", params->o, q, rows);
+  check.rows("lse", params->lse, q, false);
+  check.pointer("flags", params->flags, 4, false);
   const int64_t limit = int64_t{0x7fffffff} / params->num_heads_kv / std::max(params->batch, 1);
   const int64_t group = params->num_heads_q / params->num_heads_kv;
   check.require(ceil_div<int64_t>(params->sequences_q.max_seqlen * group, kTileM) <= limit,

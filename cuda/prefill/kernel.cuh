@@ -22,6 +22,7 @@
 #include <cmath>
 
 #include "common/attention.cuh"
+#include "common/flags.cuh"
 #include "common/head_tile.cuh"
 #include "common/math.cuh"
 #include "common/sequences.cuh"
@@ -170,9 +171,14 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
   const int head_kv = work.head_kv;
   const Sequence& sequence_q = work.sequence_q;
   const RowTile& tile = work.tile;
+  const Sequence sequence_kv = sequence_of(params.sequences_kv, batch_idx);
+  if (head_kv == 0 && tile.first_token == 0 && tile.first_head == 0 && threadIdx.x == 0 &&
+      (sequence_clamped(params.sequences_q, sequence_q, batch_idx) ||
+       sequence_clamped(params.sequences_kv, sequence_kv, batch_idx))) {
+    raise_flag(params.flags, WKV_FLAG_RANGE);
+  }
   if (tile.num_rows == 0) return;
   const int group = tile.group;
-  const Sequence sequence_kv = sequence_of(params.sequences_kv, batch_idx);
 
   // Row 0 of the tile sees so many keys, or would, and the others one more for each token on.
   const int num_keys = static_cast<int>(sequence_kv.seqlen);

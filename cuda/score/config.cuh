@@ -60,9 +60,6 @@ struct WindowsStorage {
 
 // --- Launches ---
 
-// Positions plus a tile or a pooling width stay inside 32 bits.
-inline constexpr int64_t kMaxSeqlen = int64_t{1} << 30;
-
 // Rows of the workspace: of t[h, :] for all sequences.
 inline int64_t workspace_columns(const wkv_score_params& params) {
   const wkv_sequences& kv = params.sequences_kv;
@@ -99,16 +96,11 @@ inline void check_sizes(Check& check, const wkv_score_params& p) {
   check.heads(p.batch, p.num_heads_q, p.num_heads_kv, p.head_dim);
   check.sequences("sequences_q", p.sequences_q);
   check.sequences("sequences_kv", p.sequences_kv);
-  const auto seqlen_q = static_cast<long long>(p.sequences_q.max_seqlen);
-  const auto seqlen_kv = static_cast<long long>(p.sequences_kv.max_seqlen);
-  check.require(seqlen_q <= kMaxSeqlen && seqlen_kv <= kMaxSeqlen,
-                "max_seqlen is %lld for q and %lld for kv, at most 2^30 is possible", seqlen_q,
-                seqlen_kv);
   if (!check.ok()) return;
   constexpr int64_t kMaxFloats = int64_t{1} << 60;
   check.require(workspace_columns(p) <= kMaxFloats / p.num_heads_q,
                 "the workspace of %d sequences of %lld tokens with %d heads is over 2^62 bytes",
-                p.batch, seqlen_kv, p.num_heads_q);
+                p.batch, static_cast<long long>(p.sequences_kv.max_seqlen), p.num_heads_q);
 }
 
 inline size_t workspace_bytes(const wkv_score_params& params) {
@@ -136,12 +128,13 @@ inline wkv_status check(const wkv_score_params* params) {
   const bool has_q = p.batch > 0 && p.sequences_q.max_seqlen > 0;
   const bool has_kv = p.batch > 0 && p.sequences_kv.max_seqlen > 0;
   check.half_precision(p.dtype);
-  check.tensor("q", p.q, has_q);
-  check.tensor("k", p.k, has_kv);
-  check.pointer("lse", p.lse.data, 4, has_q);
+  const Counts q = counts_of(p.sequences_q, p.batch, p.num_heads_q);
+  check.tensor("q", p.q, q, has_q);
+  check.tensor("k", p.k, counts_of(p.sequences_kv, p.batch, p.num_heads_kv), has_kv);
+  check.rows("lse", p.lse, q, has_q);
   check.pointer("observations", p.observations, 4, p.batch > 0);
-  check.pointer("column_scores", p.column_scores.data, 4, false);
-  check.pointer("window_scores", p.window_scores.data, 4, false);
+  check.rows("column_scores", p.column_scores, {p.batch, p.max_columns, p.column_heads}, false);
+  check.rows("window_scores", p.window_scores, {p.batch, p.max_windows, 1}, false);
   check.pointer("flags", p.flags, 4, false);
   check.require(p.column_scores.data != nullptr || p.window_scores.data != nullptr,
                 "column_scores and window_scores are both null: one has to be asked for");
@@ -155,8 +148,7 @@ inline wkv_status check(const wkv_score_params* params) {
                 "pooling_width is %d, not odd: 1 is no pooling", p.pooling_width);
   check.require(p.pooling == WKV_POOL_AVERAGE || p.pooling == WKV_POOL_MAX,
                 "pooling is %d, not WKV_POOL_AVERAGE or WKV_POOL_MAX", static_cast<int>(p.pooling));
-  check.require(std::isfinite(p.softmax_scale), "softmax_scale is %g",
-                static_cast<double>(p.softmax_scale));
+  check.softmax_scale(p.softmax_scale);
   check.workspace(p.workspace, p.workspace_bytes, workspace_bytes(p));
   // As many blocks as a grid can have in x; the launch with one block a tile is the largest.
   constexpr int64_t kMaxBlocks = 0x7fffffff;

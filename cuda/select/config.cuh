@@ -54,6 +54,8 @@ inline wkv_status check(const wkv_select_params* params) {
   check.require(p.indices_stride >= p.max_keep || p.rows <= 1,
                 "indices_stride is %lld, less than max_keep (%d): rows overlap", indices_stride,
                 p.max_keep);
+  check.stride("scores_stride", p.scores_stride, p.rows, 1);
+  check.stride("indices_stride", p.indices_stride, p.rows, 1);
   check.pointer("scores", p.scores, 4, p.rows > 0 && p.max_windows > 0);
   check.pointer("num_windows", p.num_windows, 4, p.rows > 0);
   check.pointer("num_keep", p.num_keep, 4, p.rows > 0);

@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use ndarray::{Array3, Axis, concatenate, s};
 use proptest::prelude::*;
 use windowkv_kernels::{
-    Buffer, CacheLayout, CacheMut, Device, Error, Flags, Pages, Schedule, Strides, Tensor,
+    Buffer, CacheLayout, CacheMut, Device, Error, Flags, Pages, Schedule, Shape, Strides, Tensor,
     TensorMut, ops,
 };
 use windowkv_tests::kernels::{
@@ -538,6 +538,64 @@ fn pages_that_do_not_exist_are_zeros() {
                 Ok(())
             };
             run().unwrap();
+        }
+    }
+}
+
+/// Splits that meet in memory that was never zeroed cannot know who is last: NaN and a flag, but only where there are
+/// splits. Zeroed, the same memory serves.
+#[test]
+fn a_workspace_that_was_not_zeroed_is_told() {
+    const HEAD_DIM: usize = 32;
+    const CAPACITY: usize = 300;
+    for device in Device::all() {
+        let run = |first: &[u8]| -> Result<(Vec<f16>, Vec<f32>, Flags), Error> {
+            let q = device.upload(&[f16::from_f32(0.25); 2 * HEAD_DIM])?;
+            let ones = vec![f16::from_f32(1.0); 2 * CAPACITY * HEAD_DIM];
+            let (mut k, mut v) = (device.upload(&ones)?, device.upload(&ones)?);
+            let mut o = device.poisoned::<f16>(2 * HEAD_DIM)?;
+            let mut lse = device.poisoned::<f32>(2)?;
+            let lens = device.upload(&[9, 290])?;
+            let mut flags = device.zeroed::<u32>(1)?;
+            let shape = [2, CAPACITY, 1, HEAD_DIM];
+            let layout = CacheLayout::contiguous(shape, CacheLayout::tokens_outermost(shape));
+            let shape = [2, 1, 1, HEAD_DIM];
+            let bytes = ops::decode_workspace_size::<f16>(&device, Shape::new(shape), &layout)?;
+            let workspace: Vec<u8> = first.iter().copied().cycle().take(bytes).collect();
+            let mut workspace = device.upload(&workspace)?;
+            let params = ops::DecodeParams {
+                q: Tensor::new(q.view(), shape)?,
+                new: None,
+                o: TensorMut::new(o.view_mut(), shape)?,
+                lse: Some(lse.view_mut()),
+                cache: CacheMut {
+                    k: k.view_mut(),
+                    v: v.view_mut(),
+                },
+                layout,
+                cache_lens: lens.view(),
+                softmax_scale: 0.125,
+                workspace: workspace.view_mut(),
+                flags: Some(flags.view_mut()),
+            };
+            ops::decode(&device, params)?;
+            let flags = Flags::from_bits(flags.download()?[0]);
+            Ok((o.download()?, lse.download()?, flags))
+        };
+        let (o, _, flags) = run(&[0]).unwrap();
+        assert_eq!(flags, Flags::default());
+        assert!(o.iter().all(|&x| x == f16::from_f32(1.0)));
+        for first in [
+            &[0xff][..],
+            &[1, 0, 0, 0],
+            &[2, 0, 0, 0],
+            &[0, 0, 0x80, 0x3f],
+        ] {
+            let (o, lse, flags) = run(first).unwrap();
+            assert_eq!(flags, Flags::RANGE);
+            assert!(o[..HEAD_DIM].iter().all(|&x| x == f16::from_f32(1.0)));
+            assert!(o[HEAD_DIM..].iter().all(|x| x.is_nan()), "{o:?}");
+            assert!(lse[0].is_finite() && lse[1].is_nan(), "{lse:?}");
         }
     }
 }

@@ -208,6 +208,7 @@ fn run<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError> {
                 sequences_q: sequences,
                 sequences_kv: sequences,
                 softmax_scale: softmax_scale as f32,
+                flags: None,
             },
         )
         .map_err(fail)?;

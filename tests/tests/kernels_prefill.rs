@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use ndarray::{Array3, s};
 use proptest::prelude::*;
 use windowkv_kernels::{
-    Buffer, Device, Error, RowsF32Mut, Schedule, Sequences, Strides, Tensor, TensorMut, ops,
+    Buffer, Device, Error, Flags, RowsF32Mut, Schedule, Sequences, Strides, Tensor, TensorMut, ops,
 };
 use windowkv_tests::kernels::{
     Expected, Filled, Half, Lay, Order, check_poison, fail, on_every_device,
@@ -299,6 +299,7 @@ impl Case {
             sequences_q: lens_q.sequences(),
             sequences_kv: lens_kv.sequences(),
             softmax_scale: self.scale(),
+            flags: None,
         };
         ops::prefill(device, params).map_err(fail)?;
 
@@ -527,19 +528,32 @@ fn it_is_no_worse_than_the_plain_computation_in_half_precision() {
     );
 }
 
-/// Lengths that lie on the device may be anything: nothing outside is touched, and the run ends.
+/// Lengths that lie on the device may be anything: nothing outside is touched, the run ends, and a flag tells it.
 #[test]
-fn lengths_outside_the_tensors_are_clamped() {
+fn lengths_outside_the_tensors_are_clamped_and_flagged() {
     const HEAD_DIM: usize = 32;
     let number = || prop_oneof![2 => -3..24i32, 1 => any::<i32>()];
+    let ascending = || {
+        prop::collection::vec(0..=20i32, 4).prop_map(|mut cu_seqlens| {
+            cu_seqlens.sort_unstable();
+            cu_seqlens
+        })
+    };
+    let cu_seqlens = || prop_oneof![1 => prop::collection::vec(number(), 4), 4 => ascending()];
     let inputs = (
-        prop::collection::vec(number(), 4),
-        prop::collection::vec(number(), 4),
+        cu_seqlens(),
+        cu_seqlens(),
         prop::collection::vec(number(), 3),
         any::<bool>(),
     );
+    let inside = |cu: &[i32]| cu.is_sorted() && cu.iter().all(|x| (0..=20).contains(x));
     on_every_device(60, inputs, |device, (cu_q, cu_kv, seqlens, shortened)| {
+        let fit = |(pair, &seqlen): (&[i32], &i32)| (0..=pair[1] - pair[0]).contains(&seqlen);
+        let expected = inside(&cu_q)
+            && inside(&cu_kv)
+            && (!shortened || cu_q.windows(2).zip(&seqlens).all(fit));
         let run = || -> Result<bool, Error> {
+            let mut flags = device.zeroed::<u32>(1)?;
             let tokens = device.upload(&vec![f16::from_f32(0.5); 20 * HEAD_DIM])?;
             let guard = 3 * HEAD_DIM;
             let mut o = device.poisoned::<f16>(2 * guard + 20 * HEAD_DIM)?;
@@ -562,14 +576,22 @@ fn lengths_outside_the_tensors_are_clamped() {
                     sequences_q,
                     sequences_kv: Sequences::ragged(cu_kv.view(), 20),
                     softmax_scale: 1.0,
+                    flags: Some(flags.view_mut()),
                 },
             )?;
+            let found = Flags::from_bits(flags.download()?[0]);
+            let flagged = if expected {
+                Flags::default()
+            } else {
+                Flags::RANGE
+            };
             let o = o.download()?;
             let guards = o[..guard].iter().chain(&o[guard + 20 * HEAD_DIM..]);
             // Every value is 0.5, so what was written is 0.5, or 0 without a key.
             let inside = o[guard..guard + 20 * HEAD_DIM].iter();
             let written = [0xffff, 0, f16::from_f32(0.5).to_bits()];
-            Ok(guards.into_iter().all(|x| x.to_bits() == 0xffff)
+            Ok(found == flagged
+                && guards.into_iter().all(|x| x.to_bits() == 0xffff)
                 && inside.into_iter().all(|x| written.contains(&x.to_bits())))
         };
         prop_assert!(run().map_err(fail)?);
@@ -615,6 +637,7 @@ fn bad_parameters_are_typed_errors() {
                 sequences_q: Sequences::padded(sizes.q[1]),
                 sequences_kv: Sequences::padded(sizes.kv[1]),
                 softmax_scale: sizes.softmax_scale,
+                flags: None,
             },
         )
     };

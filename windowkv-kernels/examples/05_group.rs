@@ -64,6 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 sequences_q: Sequences::padded(SEQLEN),
                 sequences_kv: Sequences::padded(SEQLEN),
                 softmax_scale,
+                flags: None,
             },
         )?;
         layers.push(layer);

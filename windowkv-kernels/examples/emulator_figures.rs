@@ -84,6 +84,7 @@ fn prefill(device: &Device, seqlen: usize) -> Result<f64, Error> {
             sequences_q: Sequences::padded(seqlen),
             sequences_kv: Sequences::padded(seqlen),
             softmax_scale: 0.125,
+            flags: None,
         };
         ops::prefill(device, params)
     })

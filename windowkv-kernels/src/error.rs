@@ -4,6 +4,7 @@ use std::ffi::c_int;
 
 use crate::device::Place;
 use crate::ffi;
+use crate::view::Shape;
 
 /// Why a kernel did not run, or did not run to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +74,17 @@ impl Error {
 
     /// [`Error::Shape`] unless `found` is `expected`.
     pub(crate) fn same(name: &str, found: usize, expected: usize) -> Result<(), Error> {
+        if found == expected {
+            Ok(())
+        } else {
+            Err(Error::Shape(format!(
+                "{name} is {found}, expected {expected}"
+            )))
+        }
+    }
+
+    /// The same of shapes.
+    pub(crate) fn same_shape(name: &str, found: Shape, expected: Shape) -> Result<(), Error> {
         if found == expected {
             Ok(())
         } else {

@@ -7,7 +7,7 @@
     unreachable_pub
 )]
 
-pub const WKV_ABI_VERSION: u32 = 2;
+pub const WKV_ABI_VERSION: u32 = 3;
 pub const wkv_status_WKV_OK: wkv_status = 0;
 pub const wkv_status_WKV_INVALID_ARGUMENT: wkv_status = 1;
 pub const wkv_status_WKV_UNSUPPORTED: wkv_status = 2;
@@ -112,11 +112,12 @@ pub struct wkv_prefill_params {
     pub head_dim: i32,
     pub softmax_scale: f32,
     pub dtype: wkv_dtype,
+    pub flags: *mut u32,
     pub stream: *mut ::std::os::raw::c_void,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of wkv_prefill_params"][::std::mem::size_of::<wkv_prefill_params>() - 256usize];
+    ["Size of wkv_prefill_params"][::std::mem::size_of::<wkv_prefill_params>() - 264usize];
     ["Alignment of wkv_prefill_params"][::std::mem::align_of::<wkv_prefill_params>() - 8usize];
     ["Offset of field: wkv_prefill_params::struct_size"]
         [::std::mem::offset_of!(wkv_prefill_params, struct_size) - 0usize];
@@ -146,8 +147,10 @@ const _: () = {
         [::std::mem::offset_of!(wkv_prefill_params, softmax_scale) - 240usize];
     ["Offset of field: wkv_prefill_params::dtype"]
         [::std::mem::offset_of!(wkv_prefill_params, dtype) - 244usize];
+    ["Offset of field: wkv_prefill_params::flags"]
+        [::std::mem::offset_of!(wkv_prefill_params, flags) - 248usize];
     ["Offset of field: wkv_prefill_params::stream"]
-        [::std::mem::offset_of!(wkv_prefill_params, stream) - 248usize];
+        [::std::mem::offset_of!(wkv_prefill_params, stream) - 256usize];
 };
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]

@@ -5,7 +5,7 @@ use crate::element::HalfPrecision;
 use crate::error::Error;
 use crate::ffi;
 use crate::flags::flag_word;
-use crate::view::{CacheLayout, CacheMut, Shape, Slice, SliceMut, Tensor, TensorMut};
+use crate::view::{CacheLayout, CacheMut, Shape, Slice, SliceMut, Tensor, TensorMut, no_tensor};
 
 /// Parameters of [`decode`].
 #[derive(Debug)]
@@ -27,7 +27,8 @@ pub struct DecodeParams<'a, T: HalfPrecision> {
     /// Factor of `q . k`, usually `head_dim^-0.5`; positive.
     pub softmax_scale: f32,
     /// [`decode_workspace_size`] bytes or more. All zero before the first call; each call leaves it so that the next
-    /// one can use it, whatever its sizes are.
+    /// one can use it, whatever its sizes are. What was not zeroed gives NaN and
+    /// [`Flags::RANGE`](crate::Flags::RANGE).
     pub workspace: SliceMut<'a, u8>,
     /// One word; see [`Flags`](crate::Flags).
     pub flags: Option<SliceMut<'a, u32>>,
@@ -58,7 +59,7 @@ pub fn decode<T: HalfPrecision>(
     params.cache.check(device, &params.layout)?;
     params.cache_lens.on("cache_lens", device)?;
     params.workspace.on("workspace", device)?;
-    expect_shape("o", params.o.shape(), shape)?;
+    Error::same_shape("decode: o", params.o.shape(), shape)?;
     Error::same(
         "decode: the length of cache_lens",
         params.cache_lens.len(),
@@ -71,7 +72,7 @@ pub fn decode<T: HalfPrecision>(
         };
         for (name, tensor) in [("k of the new token", k), ("v of the new token", v)] {
             tensor.on(name, device)?;
-            expect_shape(name, tensor.shape(), expected)?;
+            Error::same_shape(&format!("decode: {name}"), tensor.shape(), expected)?;
         }
         raw.k_new = k.raw();
         raw.v_new = v.raw();
@@ -136,15 +137,6 @@ pub fn advance(device: &Device, mut values: SliceMut<'_, i32>, amount: i32) -> R
     device.check(unsafe { function(&raw) })
 }
 
-fn expect_shape(name: &str, found: Shape, expected: Shape) -> Result<(), Error> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Error::Shape(format!(
-        "decode: {name} is {found}, expected {expected}"
-    )))
-}
-
 /// Checked sizes and the cache's layout, and nothing else.
 fn raw_sizes<T: HalfPrecision>(
     device: &Device,
@@ -158,20 +150,12 @@ fn raw_sizes<T: HalfPrecision>(
         layout.head_dim(),
         q.head_dim,
     )?;
-    let nothing = || ffi::wkv_tensor {
-        data: std::ptr::null_mut(),
-        strides: ffi::wkv_strides {
-            batch: 0,
-            token: 0,
-            head: 0,
-        },
-    };
     Ok(ffi::wkv_decode_params {
         struct_size: size_of::<ffi::wkv_decode_params>(),
-        q: nothing(),
-        k_new: nothing(),
-        v_new: nothing(),
-        o: nothing(),
+        q: no_tensor(),
+        k_new: no_tensor(),
+        v_new: no_tensor(),
+        o: no_tensor(),
         lse: std::ptr::null_mut(),
         k_cache: std::ptr::null_mut(),
         v_cache: std::ptr::null_mut(),

@@ -4,7 +4,8 @@ use crate::device::{Device, entry};
 use crate::element::HalfPrecision;
 use crate::error::Error;
 use crate::ffi;
-use crate::view::{RowsF32Mut, Sequences, Tensor, TensorMut, no_rows};
+use crate::flags::flag_word;
+use crate::view::{RowsF32Mut, Sequences, SliceMut, Tensor, TensorMut, no_rows};
 
 /// Parameters of [`prefill`].
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct PrefillParams<'a, T: HalfPrecision> {
     pub sequences_kv: Sequences<'a>,
     /// Factor of `q . k`, usually `head_dim^-0.5`; positive.
     pub softmax_scale: f32,
+    /// One word; see [`Flags`](crate::Flags).
+    pub flags: Option<SliceMut<'a, u32>>,
 }
 
 /// Causal attention, aligned at the bottom right: row i of a sequence sees the keys
@@ -39,7 +42,8 @@ pub struct PrefillParams<'a, T: HalfPrecision> {
 /// Query head h reads KV head `h / (num_heads_q / num_heads_kv)`; head_dim is 32, 64, 96 or 128. Sums are in float32;
 /// the probabilities are rounded to `T` before they meet v. A row's bits depend on its own query, keys and values
 /// alone: not on the batch, nor on how a prompt is cut into chunks. Rows beyond a sequence's length are left alone;
-/// lengths outside the tensors are clamped.
+/// lengths outside the tensors, and `cu_seqlens` that descend, are clamped, with
+/// [`Flags::RANGE`](crate::Flags::RANGE).
 ///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit together, [`Error::WrongDevice`], [`Error::InvalidArgument`] for a head_dim,
@@ -61,13 +65,8 @@ pub fn prefill<T: HalfPrecision>(
         .sequences_kv
         .check("sequences_kv", device, batch, k.batch, k.tokens)?;
     Error::same("prefill: head_dim of k", k.head_dim, q.head_dim)?;
-    for (name, found, expected) in [("o", params.o.shape(), q), ("v", params.v.shape(), k)] {
-        if found != expected {
-            return Err(Error::Shape(format!(
-                "prefill: {name} is {found}, expected {expected}"
-            )));
-        }
-    }
+    Error::same_shape("prefill: o", params.o.shape(), q)?;
+    Error::same_shape("prefill: v", params.v.shape(), k)?;
     let lse = match &mut params.lse {
         None => no_rows(),
         Some(lse) => {
@@ -94,6 +93,7 @@ pub fn prefill<T: HalfPrecision>(
         head_dim: Error::int32("prefill: head_dim", q.head_dim)?,
         softmax_scale: params.softmax_scale,
         dtype: T::DTYPE,
+        flags: flag_word(device, params.flags.as_mut())?,
         stream: device.stream(),
     };
     let function = entry(device.kernels()?.prefill, "prefill")?;

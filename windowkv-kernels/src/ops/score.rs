@@ -6,7 +6,9 @@ use crate::error::Error;
 use crate::ffi;
 use crate::flags::flag_word;
 use crate::observation::Observation;
-use crate::view::{MatrixMut, RowsF32, RowsF32Mut, Sequences, Slice, SliceMut, Tensor, no_rows};
+use crate::view::{
+    MatrixMut, RowsF32, RowsF32Mut, Sequences, Slice, SliceMut, Tensor, no_rows, no_tensor,
+};
 
 /// What is made of a column's neighbours before windows are scored: stride 1, an odd width.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,18 +181,10 @@ fn raw_sizes<T: HalfPrecision>(
     Error::same("score: the batch of lse", lse_batch, q.batch)?;
     Error::same("score: the heads of lse", lse_heads, q.heads)?;
     Error::same("score: the tokens of lse", lse_tokens, q.tokens)?;
-    let nothing = ffi::wkv_tensor {
-        data: std::ptr::null_mut(),
-        strides: ffi::wkv_strides {
-            batch: 0,
-            token: 0,
-            head: 0,
-        },
-    };
     Ok(ffi::wkv_score_params {
         struct_size: size_of::<ffi::wkv_score_params>(),
-        q: nothing,
-        k: nothing,
+        q: no_tensor(),
+        k: no_tensor(),
         lse: no_rows(),
         sequences_q: input.sequences_q.raw(q.tokens),
         sequences_kv: input.sequences_kv.raw(k.tokens),

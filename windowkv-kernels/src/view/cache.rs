@@ -125,22 +125,26 @@ impl<'a> CacheLayout<'a> {
         device: &Device,
         len: usize,
     ) -> Result<(), Error> {
+        if let Some(pages) = self.pages {
+            pages.table.on(name, device)?;
+            Error::int32(&format!("{name}: num_pages"), pages.num_pages)?;
+            Error::int32(&format!("{name}: page_len"), pages.page_len)?;
+        }
+        Error::int32(&format!("{name}: the capacity"), self.capacity)?;
+        check(&self.dims(), self.head_dim, 0, len, true)
+    }
+
+    /// Sizes and strides of the memory: of its sequences, or of its pages.
+    fn dims(&self) -> [(usize, usize); 3] {
         let (outer, tokens) = match self.pages {
-            Some(pages) => {
-                pages.table.on(name, device)?;
-                Error::int32(&format!("{name}: num_pages"), pages.num_pages)?;
-                Error::int32(&format!("{name}: page_len"), pages.page_len)?;
-                (pages.num_pages, pages.page_len)
-            }
+            Some(pages) => (pages.num_pages, pages.page_len),
             None => (self.batch, self.capacity),
         };
-        Error::int32(&format!("{name}: the capacity"), self.capacity)?;
-        let dims = [
+        [
             (outer, self.strides.batch),
             (tokens, self.strides.token),
             (self.heads, self.strides.head),
-        ];
-        check(&dims, self.head_dim, 0, len, true)
+        ]
     }
 
     pub(crate) fn raw(&self) -> ffi::wkv_cache_layout {
@@ -154,7 +158,7 @@ impl<'a> CacheLayout<'a> {
             None => (std::ptr::null(), 0, 0, 0),
         };
         ffi::wkv_cache_layout {
-            strides: raw_strides(self.strides),
+            strides: raw_strides(self.dims()),
             page_table: table,
             page_table_stride: stride as i64,
             page_len: page_len as i32,

@@ -128,6 +128,7 @@ impl Case {
                 sequences_q: sequences(lens_q.view(), &of_q),
                 sequences_kv: sequences(lens_kv.view(), &of_kv),
                 softmax_scale: SCALE,
+                flags: None,
             },
         )?;
         let (out, lse) = (o_buffer.download()?, lse.download()?);
@@ -274,6 +275,7 @@ fn far_apart(device: &Device) -> Result<Verdict, Error> {
             sequences_q: Sequences::padded(TOKENS),
             sequences_kv: Sequences::padded(TOKENS),
             softmax_scale: SCALE,
+            flags: None,
         },
     )?;
     for token in 0..TOKENS {

@@ -1,3 +1,5 @@
+//! Rows of an embedding table.
+
 use crate::device::{Device, entry};
 use crate::element::HalfPrecision;
 use crate::error::Error;

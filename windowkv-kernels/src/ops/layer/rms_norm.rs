@@ -1,3 +1,5 @@
+//! RMS norm with a residual.
+
 use crate::device::{Device, entry};
 use crate::element::HalfPrecision;
 use crate::error::Error;

@@ -1,10 +1,12 @@
+//! Rotary embedding of q and k.
+
 use std::ffi::CStr;
 
 use crate::device::{Device, entry};
 use crate::element::HalfPrecision;
 use crate::error::Error;
 use crate::ffi;
-use crate::view::{Slice, TensorMut};
+use crate::view::{Slice, TensorMut, no_tensor};
 
 /// How the rotary embedding is stretched to longer contexts (`rope_type` llama3).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,17 +100,7 @@ pub fn rope<T: HalfPrecision>(device: &Device, params: RopeParams<'_, T>) -> Res
     let params = ffi::wkv_rope_params {
         struct_size: size_of::<ffi::wkv_rope_params>(),
         q: q.raw(),
-        k: k.as_mut().map_or(
-            ffi::wkv_tensor {
-                data: std::ptr::null_mut(),
-                strides: ffi::wkv_strides {
-                    batch: 0,
-                    token: 0,
-                    head: 0,
-                },
-            },
-            TensorMut::raw,
-        ),
+        k: k.as_mut().map_or(no_tensor(), TensorMut::raw),
         positions: positions.as_ptr(),
         turns: turns.as_ptr(),
         tokens: shape.tokens as i64,

@@ -1,3 +1,5 @@
+//! The next token of each row of logits.
+
 use crate::device::{Device, entry};
 use crate::element::Float;
 use crate::error::Error;

@@ -1,3 +1,5 @@
+//! The gate of a feed-forward layer.
+
 use crate::device::{Device, entry};
 use crate::element::HalfPrecision;
 use crate::error::Error;
