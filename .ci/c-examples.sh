@@ -1,7 +1,7 @@
 #!/bin/sh
 # Holds the C compiler's sizes and offsets of the public structs to those that ffi.rs asserts on the Rust side,
-# then compiles the C and C++ examples with nothing but windowkv.h, links them with the library that cargo's
-# build script left, and runs them on the emulated GPU.
+# then compiles the C and C++ examples, and what the launchers refuse of C callers, with nothing but windowkv.h, links
+# them with the library that cargo's build script left, and runs them on the emulated GPU.
 set -eu
 cd "$(dirname "$0")/.."
 cc=${CC:-cc} cxx=${CXX:-c++}
@@ -34,7 +34,7 @@ test "$count" -ge 200 || { echo "only $count assertions were found in ffi.rs"; e
 "$cc" -std=c11 -Wall -Wextra -Werror -Icuda/include -fsyntax-only "$out/layout.c"
 echo "$count sizes, alignments and offsets are the same in C and in Rust"
 
-for source in windowkv-kernels/examples/c/*.c windowkv-kernels/examples/c/*.cpp; do
+for source in windowkv-kernels/examples/c/*.c windowkv-kernels/examples/c/*.cpp tests/c/refusals.c; do
     name=$(basename "$source")
     case $source in
     *.c) "$cc" -std=c11 -O1 -Wall -Wextra -Wpedantic -Werror -Icuda/include -c "$source" -o "$out/$name.o" ;;

@@ -6,3 +6,10 @@ cd "$(dirname "$0")/.."
 venv=$(.ci/cuda-toolkit.sh)
 VIRTUAL_ENV=$venv cargo clippy --release -p windowkv-kernels --features cuda --all-targets -- -D warnings
 VIRTUAL_ENV=$venv cargo test --release -p windowkv-kernels --features cuda --test cuda
+
+# How CUDA's errors are told.
+toolkit=$(ls -d "$venv"/lib/python3*/site-packages/nvidia/cu13)
+program=target/cuda-status
+"${CXX:-c++}" -std=c++20 -Wall -Wextra -Werror -Icuda -Icuda/include -isystem "$toolkit/include" tests/c/cuda_status.cpp \
+    cuda/common/error.cpp "$toolkit"/lib*/libcudart_static.a -ldl -lrt -lpthread -o "$program"
+"$program"

@@ -22,10 +22,14 @@ inline wkv_status cuda_status(const char* call, cudaError_t error) {
     case cudaErrorMemoryAllocation:
       return set_error(WKV_OUT_OF_MEMORY, message);
     case cudaErrorNoDevice:
+    case cudaErrorInvalidDevice:
       return set_error(WKV_UNSUPPORTED, message +
-                                            ". Is there an NVIDIA GPU, and is it visible "
+                                            ". Is there such an NVIDIA GPU, and is it visible "
                                             "(CUDA_VISIBLE_DEVICES)?");
     case cudaErrorInsufficientDriver:
+    case cudaErrorStubLibrary:
+    case cudaErrorSystemDriverMismatch:
+    case cudaErrorCompatNotSupportedOnDevice:
       return set_error(WKV_UNSUPPORTED, message + ". Install or update the NVIDIA driver");
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:

@@ -10,6 +10,7 @@
 namespace windowkv::inline WKV_MACHINE {
 
 inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
+inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 // exp(x) = exp2(x * kLog2E), log(x) = log2(x) * kLn2
 inline constexpr float kLog2E = 1.44269504088896340736f;
 inline constexpr float kLn2 = 0.69314718055994530942f;

@@ -23,7 +23,6 @@
 #pragma once
 
 #include <cmath>
-#include <limits>
 
 #include "common/attention.cuh"
 #include "common/cache.cuh"
@@ -146,7 +145,7 @@ template <class T, int kHeadDim>
 WKV_FN void refuse(const wkv_decode_params& params, const Work& work) {
   constexpr int kPieces = kRowPieces<kHeadDim>;
   Combination result;
-  result.max = result.sum = std::numeric_limits<float>::quiet_NaN();
+  result.max = result.sum = kNan;
   for (float& x : result.o.x) x = result.sum;
   for (int i = threadIdx.x; i < work.num_heads * kPieces; i += kThreads) {
     store_result<T>(params, work, i / kPieces, i % kPieces, result);

@@ -35,11 +35,12 @@ struct alignas(1024) SharedStorage {
 };
 static_assert(kMinBlocks * (sizeof(SharedStorage<ptx::Half, 128>) + 1024) <= 164 * 1024);
 
-// A tile of query rows of every KV head of every sequence.
+// A tile of query rows of every KV head of every sequence, and one that looks at the lengths.
 inline int64_t num_blocks(const wkv_prefill_params& params) {
   const int64_t group = params.num_heads_q / params.num_heads_kv;
   const int64_t tiles = ceil_div<int64_t>(params.sequences_q.max_seqlen * group, kTileM);
-  return tiles * params.num_heads_kv * params.batch;
+  const int64_t blocks = tiles * params.num_heads_kv * params.batch;
+  return blocks == 0 ? 0 : blocks + 1;
 }
 
 inline wkv_status check(const wkv_prefill_params* params) {
@@ -62,7 +63,7 @@ inline wkv_status check(const wkv_prefill_params* params) {
   check.tensor("o", params->o, q, rows);
   check.rows("lse", params->lse, q, false);
   check.pointer("flags", params->flags, 4, false);
-  const int64_t limit = int64_t{0x7fffffff} / params->num_heads_kv / std::max(params->batch, 1);
+  const int64_t limit = int64_t{0x7ffffffe} / params->num_heads_kv / std::max(params->batch, 1);
   const int64_t group = params->num_heads_q / params->num_heads_kv;
   check.require(ceil_div<int64_t>(params->sequences_q.max_seqlen * group, kTileM) <= limit,
                 "sequences_q.max_seqlen is %lld, too long for one grid with %d sequences of %d "

@@ -55,11 +55,12 @@ struct Work {
   RowTile tile;
 };
 
-// All heads of a tile side by side; the last tiles, which see most keys, first.
+// All heads of a tile side by side; the last tiles, which see most keys, first. The last block of
+// the grid has none.
 WKV_FN Work work_of(const wkv_prefill_params& params) {
   const unsigned num_pairs = params.batch * params.num_heads_kv;
   const unsigned pair = blockIdx.x % num_pairs;
-  const int64_t first_row = int64_t{(gridDim.x - 1 - blockIdx.x) / num_pairs} * kTileM;
+  const int64_t first_row = int64_t{(gridDim.x - 2 - blockIdx.x) / num_pairs} * kTileM;
   const int group = params.num_heads_q / params.num_heads_kv;
   Work work;
   work.batch_idx = pair / params.num_heads_kv;
@@ -68,6 +69,19 @@ WKV_FN Work work_of(const wkv_prefill_params& params) {
   work.tile = {first_row / group, static_cast<int>(first_row % group), group,
                static_cast<int>(clamp(work.sequence_q.seqlen * group - first_row, 0, kTileM))};
   return work;
+}
+
+// Tells of lengths that had to be clamped. A block of its own does it: the loop of the others has no
+// registers to spare.
+WKV_FN void flag_ranges(const wkv_prefill_params& params) {
+  for (int batch_idx = threadIdx.x; batch_idx < params.batch; batch_idx += kThreads) {
+    const auto clamped = [&](const wkv_sequences& sequences) {
+      return sequence_clamped(sequences, sequence_of(sequences, batch_idx), batch_idx);
+    };
+    if (clamped(params.sequences_q) || clamped(params.sequences_kv)) {
+      raise_flag(params.flags, WKV_FLAG_RANGE);
+    }
+  }
 }
 
 template <class T, int kHeadDim>
@@ -166,19 +180,18 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
   const unsigned lane_idx = ptx::lane_idx();
   const int warp_row = ptx::warp_idx() * kWarpM;
 
+  if (blockIdx.x == gridDim.x - 1) {
+    flag_ranges(params);
+    return;
+  }
   const Work work = work_of(params);
   const int batch_idx = work.batch_idx;
   const int head_kv = work.head_kv;
   const Sequence& sequence_q = work.sequence_q;
   const RowTile& tile = work.tile;
-  const Sequence sequence_kv = sequence_of(params.sequences_kv, batch_idx);
-  if (head_kv == 0 && tile.first_token == 0 && tile.first_head == 0 && threadIdx.x == 0 &&
-      (sequence_clamped(params.sequences_q, sequence_q, batch_idx) ||
-       sequence_clamped(params.sequences_kv, sequence_kv, batch_idx))) {
-    raise_flag(params.flags, WKV_FLAG_RANGE);
-  }
   if (tile.num_rows == 0) return;
   const int group = tile.group;
+  const Sequence sequence_kv = sequence_of(params.sequences_kv, batch_idx);
 
   // Row 0 of the tile sees so many keys, or would, and the others one more for each token on.
   const int num_keys = static_cast<int>(sequence_kv.seqlen);

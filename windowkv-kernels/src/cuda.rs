@@ -22,12 +22,15 @@
 use std::sync::Arc;
 
 pub use cudarc;
-use cudarc::driver::{CudaContext, CudaStream, DriverError, SyncOnDrop};
+use cudarc::driver::{CudaContext, CudaStream, SyncOnDrop};
 
 use crate::device::{Device, Place};
 use crate::element::Element;
 use crate::error::Error;
 use crate::view::{Slice, SliceMut};
+
+mod driver_error;
+use driver_error::driver_error;
 
 /// What cudarc owns or lends. cudarc's own traits may be implemented by anybody, with any pointer.
 mod sealed {
@@ -47,7 +50,7 @@ use sealed::{Memory, MemoryMut};
 /// cudarc's context of GPU `ordinal`; unlike `CudaContext::new` it does not panic without a driver.
 ///
 /// # Errors
-/// [`Error::Unsupported`] without a driver, [`Error::Device`] when CUDA fails.
+/// [`Error::Unsupported`] without a driver or such a GPU, [`Error::Device`] when CUDA fails.
 pub fn context(ordinal: usize) -> Result<Arc<CudaContext>, Error> {
     require_driver()?;
     CudaContext::new(ordinal).map_err(driver_error)
@@ -62,10 +65,6 @@ fn require_driver() -> Result<(), Error> {
     Err(Error::Unsupported(
         "there is no NVIDIA driver (libcuda) on this machine: install one, or use the emulated device".into(),
     ))
-}
-
-fn driver_error(error: DriverError) -> Error {
-    Error::Device(format!("CUDA driver: {error}"))
 }
 
 impl Device {

@@ -11,7 +11,13 @@ pub(crate) const BUGS: &[Bug] = bugs! {
     "counter-left", "the counter is not set back: state leaks into the next call",
         [("kernel.cuh", "      ptx::atomic_exchange(counter, 0);\n", "")];
     "last-block-early", "the block before the last adds up the splits",
-        [("kernel.cuh", "static_cast<uint32_t>(num_splits) - 1;", "static_cast<uint32_t>(num_splits) - 2;")];
+        [("kernel.cuh", "if (smem.num_done == num_splits - 1)", "if (smem.num_done == num_splits - 2)"),
+         ("kernel.cuh", "if (smem.num_done != num_splits - 1)", "if (smem.num_done != num_splits - 2)")];
+    "unzeroed-in-silence", "a workspace that was not zeroed gives no result and no flag",
+        [("kernel.cuh", "  if (smem.num_done == num_splits && work.split_idx == 0) refuse<T, kHeadDim>(params, work);\n", "")];
+    "counts-by-one", "small numbers in a workspace that was not zeroed are taken for counts",
+        [("config.cuh", "kCountStep = 0x9e3779b1", "kCountStep = 1"),
+         ("config.cuh", "kCountInverse = 0x0e8b2f51", "kCountInverse = 1")];
     "inactive-split", "blocks beyond the last split write as well",
         [("kernel.cuh", "  if (work.split_idx >= num_splits) return;\n", "")];
     "empty-split", "a part without keys weighs exp2((-inf) - (-inf))",

@@ -49,6 +49,8 @@ pub(crate) const BUGS: &[Bug] = bugs! {
         [("kernel.cuh", "fmaf(state.max[i][h], kLn2, logf(sum))", "state.max[i][h] + logf(sum)")];
     "offsets-of-32-bits", "offsets of keys and values are 32 bits wide",
         [("kernel.cuh", "x_gmem + (kv_start + first_row) * token_stride", "x_gmem + static_cast<int>((kv_start + first_row) * token_stride)")];
+    "range-not-flagged", "cu_seqlens that descend raise no flag",
+        [("kernel.cuh", "    raise_flag(params.flags, WKV_FLAG_RANGE);\n", "")];
     "seqlens-not-read", "padding is attended to",
         [("/common/sequences.cuh", "if (sequences.seqlens != nullptr) {\n    sequence.seqlen =", "if (false) {\n    sequence.seqlen =")];
 };

@@ -126,11 +126,31 @@ pub(crate) fn run(device: &Device) -> Result<Verdict, Error> {
             }
         }
     }
-    let verdict = side_by_side(device)?;
-    if !matches!(verdict, Verdict::Right) {
-        return Ok(verdict);
+    for special in [side_by_side, unzeroed_workspace] {
+        let verdict = special(device)?;
+        if !matches!(verdict, Verdict::Right) {
+            return Ok(verdict);
+        }
     }
     small_workspace(device)
+}
+
+/// Counters that start at 1: the sequence of two splits is NaN, and a flag says so.
+fn unzeroed_workspace(device: &Device) -> Result<Verdict, Error> {
+    let case = &CASES[0];
+    let all: Vec<usize> = (0..case.cache_lens.len()).collect();
+    let output = case.call(device, &all, &mut [1, 0, 0, 0].repeat(1 << 19))?;
+    let of_two_splits = case.inputs(&all).q.range(0, 0, 0);
+    let told = output.flags == Flags::RANGE && output.o[of_two_splits].iter().all(|x| x.is_nan());
+    // What was poisoned is NaN as well.
+    Ok(if told && output.lse[0].to_bits() != u32::MAX {
+        Verdict::Right
+    } else {
+        Verdict::Wrong(format!(
+            "a workspace that was not zeroed: {:?}, lse {}",
+            output.flags, output.lse[0]
+        ))
+    })
 }
 
 /// Blocks on two OS threads, where nothing but fences and counters orders them.

@@ -2,7 +2,8 @@
 
 use half::f16;
 use windowkv_kernels::{
-    Device, Error, Place, RowsF32Mut, Sequences, Slice, SliceMut, Strides, Tensor, TensorMut, ops,
+    Device, Error, Flags, Place, RowsF32Mut, Sequences, Slice, SliceMut, Strides, Tensor,
+    TensorMut, ops,
 };
 
 use super::Verdict;
@@ -62,7 +63,42 @@ pub(crate) fn run(device: &Device) -> Result<Verdict, Error> {
             return Ok(verdict);
         }
     }
+    let verdict = descending(device)?;
+    if !matches!(verdict, Verdict::Right) {
+        return Ok(verdict);
+    }
     far_apart(device)
+}
+
+/// The second sequence ends before it begins.
+fn descending(device: &Device) -> Result<Verdict, Error> {
+    let mut tokens = Tokens::poisoned([1, 6, 1, 32]);
+    tokens.fill(0, 0, 6, 5);
+    let memory = device.upload(&tokens.memory)?;
+    let mut o = device.poisoned::<f16>(tokens.memory.len())?;
+    let (cu_q, cu_kv) = (device.upload(&[0, 4, 2])?, device.upload(&[0, 3, 6])?);
+    let mut flags = device.zeroed::<u32>(1)?;
+    let tensor = || Tensor::strided(memory.view(), tokens.shape, tokens.strides, 0);
+    ops::prefill(
+        device,
+        ops::PrefillParams {
+            q: tensor()?,
+            k: tensor()?,
+            v: tensor()?,
+            o: TensorMut::strided(o.view_mut(), tokens.shape, tokens.strides, 0)?,
+            lse: None,
+            sequences_q: Sequences::ragged(cu_q.view(), 6),
+            sequences_kv: Sequences::ragged(cu_kv.view(), 6),
+            softmax_scale: SCALE,
+            flags: Some(flags.view_mut()),
+        },
+    )?;
+    let found = Flags::from_bits(flags.download()?[0]);
+    Ok(if found == Flags::RANGE {
+        Verdict::Right
+    } else {
+        Verdict::Wrong(format!("cu_seqlens that descend: {found:?}"))
+    })
 }
 
 impl Case {

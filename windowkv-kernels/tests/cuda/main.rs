@@ -1,10 +1,13 @@
 //! The CUDA backend and cudarc: without a driver a typed error, with a GPU its streams, memory and graphs.
 #![cfg(feature = "cuda")]
 
+mod compression;
+
 use std::time::{Duration, Instant};
 
+use compression::{Compression, Outcome};
 use windowkv_kernels::cuda::cudarc::driver::{CudaContext, sys};
-use windowkv_kernels::{Device, Error, Matrix, cuda, ops};
+use windowkv_kernels::{Device, Error, Flags, Matrix, cuda, ops};
 
 /// cudarc's context where there is a GPU; says so where there is none.
 fn gpu() -> Option<std::sync::Arc<CudaContext>> {
@@ -76,6 +79,66 @@ fn kernels_run_on_a_cudarc_stream_over_its_memory() {
         ops::row_sum(&device, &rows, out.view_mut()),
         Err(Error::WrongDevice { .. })
     ));
+}
+
+/// What the launches leave behind for a prompt.
+fn outcome(
+    compression: &mut Compression,
+    seed: u64,
+    launch: impl FnOnce(&mut Compression),
+) -> Outcome {
+    compression.set_inputs(seed).expect("memory");
+    launch(compression);
+    compression.outcome().expect("it ran")
+}
+
+/// On every device: the second prompt over the memory that the first one left.
+#[test]
+fn a_prompt_is_compressed_and_decoded_in_memory_that_another_has_used() {
+    for device in Device::all() {
+        let mut compression = Compression::new(&device).expect("memory");
+        let mut run = |seed| {
+            outcome(&mut compression, seed, |compression| {
+                compression.launch(&device).expect("it runs");
+            })
+        };
+        let (first, second, again) = (run(1), run(2), run(1));
+        assert_eq!(first, again);
+        assert_ne!(first.kept, second.kept);
+        for outcome in [&first, &second] {
+            assert_eq!(outcome.flags, Flags::default());
+            assert_eq!(outcome.cache_len, 8 * 16 + 16 + 1);
+            assert!(outcome.kept.is_sorted() && outcome.o.iter().all(|x| x.is_finite()));
+        }
+    }
+}
+
+/// Prefill, score, select, gather, decode and advance in one graph, which is replayed on other prompts.
+#[test]
+fn a_captured_compression_replays_on_other_prompts() {
+    let Some(context) = gpu() else { return };
+    let stream = context.new_stream().expect("a stream");
+    let device = Device::from_cudarc(&stream).expect("a device");
+    let mut compression = Compression::new(&device).expect("memory");
+    let expected = [1, 2, 3].map(|seed| {
+        outcome(&mut compression, seed, |compression| {
+            compression.launch(&device).expect("it runs");
+        })
+    });
+    stream
+        .begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+        .expect("a capture begins");
+    compression.launch(&device).expect("it is captured");
+    let graph = stream
+        .end_capture(sys::CUgraphInstantiate_flags(0))
+        .expect("a capture ends")
+        .expect("a graph");
+    for (seed, expected) in [1, 2, 3].into_iter().zip(expected) {
+        let replayed = outcome(&mut compression, seed, |_| {
+            graph.launch().expect("it replays")
+        });
+        assert_eq!(replayed, expected);
+    }
 }
 
 #[test]

@@ -1,0 +1,298 @@
+/* What the launchers refuse of C callers, which no Rust view has checked: structs of another
+ * version, null and misaligned pointers, strides, memory that overlaps. Each refusal has a status
+ * and a message that names the parameter. */
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "windowkv.h"
+
+enum {
+  BATCH = 2,
+  TOKENS = 5,
+  HEADS_Q = 4,
+  HEADS_KV = 2,
+  HEAD_DIM = 32,
+  WINDOWS = 3,
+  ROOM = 1 << 16
+};
+
+static int cases, failures;
+
+static void expect_refusal(int status, const char* kernel, const char* change, const char* word) {
+  const char* message = wkv_last_error();
+  ++cases;
+  if (status == WKV_INVALID_ARGUMENT && strncmp(message, kernel, strlen(kernel)) == 0 &&
+      strstr(message, word) != NULL) {
+    return;
+  }
+  ++failures;
+  printf("%s with %s: status %d, \"%s\", expected \"%s\"\n", kernel, change, status, message, word);
+}
+
+/* A copy of the struct `kernel` with the change is refused with `word` in the message. */
+#define REFUSED(kernel, change, word)                              \
+  do {                                                             \
+    wkv_##kernel##_params bad = kernel;                            \
+    change;                                                        \
+    expect_refusal(kernels->kernel(&bad), #kernel, #change, word); \
+  } while (0)
+
+/* The struct `kernel` as it is runs; null and other versions of it are refused. */
+#define ACCEPTED(kernel)                                                               \
+  do {                                                                                 \
+    const int status = kernels->kernel(&kernel);                                       \
+    ++cases;                                                                           \
+    if (status != WKV_OK) {                                                            \
+      ++failures;                                                                      \
+      printf("%s: status %d, \"%s\"\n", #kernel, status, wkv_last_error());            \
+    }                                                                                  \
+    expect_refusal(kernels->kernel(NULL), #kernel, "params = NULL", "params is null"); \
+    REFUSED(kernel, bad.struct_size -= 8, "struct_size");                              \
+    REFUSED(kernel, bad.struct_size = 0, "struct_size");                               \
+  } while (0)
+
+static void* zeros(size_t bytes) {
+  void* memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
+  if (memory == NULL) {
+    fprintf(stderr, "%zu bytes of memory are not to be had\n", bytes);
+    exit(EXIT_FAILURE);
+  }
+  memset(memory, 0, bytes);
+  return memory;
+}
+
+static void* off_by(const void* pointer, size_t bytes) { return (char*)pointer + bytes; }
+
+static wkv_tensor tensor(int tokens, int heads) {
+  const wkv_tensor result = {zeros(ROOM),
+                             {(int64_t)tokens * heads * HEAD_DIM, heads * HEAD_DIM, HEAD_DIM}};
+  return result;
+}
+
+int main(void) {
+  const wkv_kernels* kernels = wkv_emulated_kernels();
+  const wkv_tensor q = tensor(TOKENS, HEADS_Q), k = tensor(TOKENS, HEADS_KV),
+                   v = tensor(TOKENS, HEADS_KV);
+  const wkv_tensor o = tensor(TOKENS, HEADS_Q), k_cache = tensor(8, HEADS_KV),
+                   v_cache = tensor(8, HEADS_KV);
+  const wkv_sequences sequences = {.max_seqlen = TOKENS};
+  const wkv_rows_f32 lse = {zeros(ROOM), HEADS_Q * TOKENS, TOKENS};
+  const int64_t huge = INT64_C(1) << 50;
+  int32_t *ints = zeros(ROOM), *more_ints = zeros(ROOM), *lens = zeros(ROOM);
+  float* floats = zeros(ROOM);
+  uint32_t* flags = zeros(sizeof(*flags));
+  wkv_observation* observations = zeros(BATCH * sizeof(*observations));
+  for (int b = 0; b < BATCH; ++b) observations[b] = (wkv_observation){1, 1, 2, 1};
+
+  wkv_prefill_params prefill = {
+      sizeof(prefill), q,       k,        v,        o,    lse,     sequences, sequences,
+      BATCH,           HEADS_Q, HEADS_KV, HEAD_DIM, 0.5f, WKV_F16, flags,     NULL};
+  ACCEPTED(prefill);
+  REFUSED(prefill, bad.q.data = NULL, "q is null");
+  REFUSED(prefill, bad.k.data = NULL, "k is null");
+  REFUSED(prefill, bad.v.data = off_by(v.data, 2), "v is not aligned to 16 bytes");
+  REFUSED(prefill, bad.o.data = off_by(o.data, 8), "o is not aligned to 16 bytes");
+  REFUSED(prefill, bad.lse.data = off_by(lse.data, 2), "lse is not aligned to 4 bytes");
+  REFUSED(prefill, bad.flags = off_by(flags, 1), "flags is not aligned to 4 bytes");
+  REFUSED(prefill, bad.k.strides.token = 33, "k.strides.token is 33, not a multiple of 8");
+  REFUSED(prefill, bad.q.strides.batch = huge + 8, "q.strides.batch");
+  REFUSED(prefill, bad.v.strides.token = -huge, "v.strides.token");
+  REFUSED(prefill, bad.lse.head_stride = huge, "lse.head_stride");
+  REFUSED(prefill, bad.batch = -1, "batch is -1");
+  REFUSED(prefill, bad.num_heads_kv = 0, "num_heads_kv 0");
+  REFUSED(prefill, bad.num_heads_kv = 3, "not a multiple of num_heads_kv (3)");
+  REFUSED(prefill, bad.head_dim = 48, "head_dim is 48, not 32, 64, 96 or 128");
+  REFUSED(prefill, bad.softmax_scale = 0, "softmax_scale is 0");
+  REFUSED(prefill, bad.dtype = WKV_F32, "dtype is 2");
+  REFUSED(prefill, bad.sequences_kv.max_seqlen = (INT64_C(1) << 30) + 1, "sequences_kv.max_seqlen");
+  REFUSED(prefill, bad.sequences_q.max_seqlen = -1, "sequences_q.max_seqlen is -1");
+  REFUSED(prefill,
+          (bad.sequences_q.cu_seqlens = ints, bad.sequences_q.num_tokens = INT64_C(1) << 31),
+          "sequences_q.num_tokens");
+  REFUSED(prefill, bad.sequences_q.seqlens = off_by(ints, 2), "sequences_q is not aligned");
+
+  wkv_score_params score = {.struct_size = sizeof(score),
+                            .q = q,
+                            .k = k,
+                            .lse = lse,
+                            .sequences_q = sequences,
+                            .sequences_kv = sequences,
+                            .observations = observations,
+                            .window_scores = {floats, WINDOWS, WINDOWS},
+                            .column_heads = HEADS_KV,
+                            .max_windows = WINDOWS,
+                            .pooling_width = 1,
+                            .batch = BATCH,
+                            .num_heads_q = HEADS_Q,
+                            .num_heads_kv = HEADS_KV,
+                            .head_dim = HEAD_DIM,
+                            .softmax_scale = 0.5f,
+                            .flags = flags};
+  if (kernels->score_workspace_size(&score, &score.workspace_bytes) != WKV_OK) return EXIT_FAILURE;
+  score.workspace = zeros(score.workspace_bytes);
+  ACCEPTED(score);
+  REFUSED(score, bad.observations = NULL, "observations is null");
+  REFUSED(score, bad.lse.data = NULL, "lse is null");
+  REFUSED(score, bad.window_scores.data = NULL, "both null");
+  REFUSED(score, bad.window_scores.batch_stride = huge + 1, "window_scores.batch_stride");
+  REFUSED(score, (bad.column_scores = lse, bad.column_heads = 3), "column_heads is 3");
+  REFUSED(score, bad.pooling_width = 2, "pooling_width is 2, not odd");
+  REFUSED(score, bad.pooling = (wkv_pooling)7, "pooling is 7");
+  REFUSED(score, bad.softmax_scale = -1, "softmax_scale is -1");
+  REFUSED(score, bad.workspace_bytes -= 1, "workspace_bytes");
+  REFUSED(score, bad.workspace = NULL, "workspace is null");
+  REFUSED(score, bad.workspace = off_by(score.workspace, 8),
+          "workspace is not aligned to 16 bytes");
+  REFUSED(score, bad.max_windows = -1, "max_windows -1");
+
+  wkv_select_params select = {sizeof(select), floats, ints, more_ints, zeros(ROOM), lens,  WINDOWS,
+                              WINDOWS,        BATCH,  1,    WINDOWS,   WINDOWS,     flags, NULL};
+  ACCEPTED(select);
+  REFUSED(select, bad.scores = NULL, "scores is null");
+  REFUSED(select, bad.num_keep = off_by(more_ints, 1), "num_keep is not aligned");
+  REFUSED(select, bad.scores_stride = 2, "rows overlap");
+  REFUSED(select, bad.indices_stride = huge + 1, "indices_stride");
+  REFUSED(select, bad.rows_per_sequence = 0, "rows_per_sequence is 0");
+  REFUSED(select, (bad.rows = 3, bad.rows_per_sequence = 2), "not a multiple of rows_per_sequence");
+  REFUSED(select, bad.max_windows = 131073, "not in [0, 131072]");
+
+  const wkv_gather_layer layer = {k.data, v.data, k_cache.data, v_cache.data};
+  wkv_gather_params gather = {.struct_size = sizeof(gather),
+                              .layers = &layer,
+                              .num_layers = 1,
+                              .source_strides = k.strides,
+                              .sequences_kv = sequences,
+                              .cache = {.strides = k_cache.strides, .capacity = 8},
+                              .observations = observations,
+                              .indices = ints,
+                              .num_kept = more_ints,
+                              .index_batch_stride = WINDOWS,
+                              .index_head_stride = WINDOWS,
+                              .index_heads = 1,
+                              .max_keep = WINDOWS,
+                              .kept_lens = lens,
+                              .batch = BATCH,
+                              .num_heads_kv = HEADS_KV,
+                              .head_dim = HEAD_DIM,
+                              .flags = flags};
+  wkv_gather_layer other = layer;
+  ACCEPTED(gather);
+  REFUSED(gather, bad.layers = NULL, "layers is null");
+  REFUSED(gather, bad.num_layers = 0, "num_layers is 0");
+  REFUSED(gather, (other = layer, other.k_cache = NULL, bad.layers = &other), "k_cache is null");
+  REFUSED(gather, (other = layer, other.v_source = off_by(v.data, 4), bad.layers = &other),
+          "not aligned");
+  REFUSED(gather, (other = layer, other.k_cache = off_by(k.data, 64), bad.layers = &other),
+          "overlaps its source in part");
+  REFUSED(gather, (other = layer, other.k_cache = k.data, bad.layers = &other),
+          "compacted in place");
+  REFUSED(gather, (other = layer, other.v_cache = k_cache.data, bad.layers = &other),
+          "k_cache and v_cache are the same");
+  REFUSED(gather, bad.index_heads = 3, "index_heads is 3");
+  REFUSED(gather, bad.index_batch_stride = huge + 1, "index_batch_stride");
+  REFUSED(gather, (bad.sequences_kv.seqlens = lens), "kept_lens is sequences_kv.seqlens");
+  REFUSED(gather, bad.cache.capacity = -1, "cache.capacity is -1");
+  REFUSED(gather, bad.cache.strides.token = huge, "cache.strides.token");
+  REFUSED(gather, (bad.cache.page_table = ints, bad.cache.page_len = 3),
+          "page_len is 3, not a power of two");
+  REFUSED(gather,
+          (bad.cache.page_table = ints, bad.cache.page_len = 4, bad.cache.page_table_stride = 1),
+          "page table has 1 pages of 4 tokens");
+
+  wkv_decode_params decode = {
+      .struct_size = sizeof(decode),
+      .q = q,
+      .k_new = k,
+      .v_new = v,
+      .o = o,
+      .k_cache = k_cache.data,
+      .v_cache = v_cache.data,
+      .cache = {.strides = {0, HEADS_KV * HEAD_DIM, HEAD_DIM}, .capacity = 300},
+      .cache_lens = ints,
+      .batch = 1,
+      .num_heads_q = HEADS_Q,
+      .num_heads_kv = HEADS_KV,
+      .head_dim = HEAD_DIM,
+      .softmax_scale = 0.5f,
+      .flags = flags};
+  if (kernels->decode_workspace_size(&decode, &decode.workspace_bytes) != WKV_OK)
+    return EXIT_FAILURE;
+  decode.workspace = zeros(decode.workspace_bytes);
+  ACCEPTED(decode);
+  REFUSED(decode, bad.cache_lens = NULL, "cache_lens is null");
+  REFUSED(decode, bad.v_new.data = NULL, "v_new is null");
+  REFUSED(decode, bad.k_new.data = NULL, "v_new is given without k_new");
+  REFUSED(decode, bad.k_cache = off_by(k_cache.data, 2), "k_cache is not aligned");
+  REFUSED(decode, bad.lse = off_by(floats, 2), "lse is not aligned");
+  REFUSED(decode, bad.workspace_bytes = 0, "workspace_bytes is 0");
+  REFUSED(decode, bad.q.strides.head = 4, "q.strides.head is 4, not a multiple of 8");
+  REFUSED(decode, (bad.batch = 1 << 20, bad.cache.strides.batch = 0), "split the batch");
+  expect_refusal(kernels->decode_workspace_size(&decode, NULL), "decode_workspace_size",
+                 "bytes = NULL", "bytes is null");
+  expect_refusal(kernels->score_workspace_size(&score, NULL), "score_workspace_size",
+                 "bytes = NULL", "bytes is null");
+
+  wkv_advance_params advance = {sizeof(advance), ints, BATCH, 1, NULL};
+  ACCEPTED(advance);
+  REFUSED(advance, bad.values = NULL, "values is null");
+  REFUSED(advance, bad.count = -1, "count is -1");
+
+  wkv_rms_norm_params rms_norm = {
+      sizeof(rms_norm), q.data, NULL, NULL, k.data, o.data, 64, 0, 0, 64, 3, 64, 1e-5f,
+      WKV_BF16,         NULL};
+  ACCEPTED(rms_norm);
+  REFUSED(rms_norm, bad.weight = NULL, "weight is null");
+  REFUSED(rms_norm, bad.x = off_by(q.data, 2), "x is not aligned");
+  REFUSED(rms_norm, bad.hidden = 63, "hidden is 63, not a multiple of 8");
+  REFUSED(rms_norm, bad.out_stride = 56, "rows overlap");
+  REFUSED(rms_norm, bad.x_stride = huge, "x_stride");
+  REFUSED(rms_norm, bad.sum = o.data, "sum");
+
+  wkv_rope_params rope = {sizeof(rope), q,        k,        ints,    zeros(ROOM), TOKENS,
+                          HEADS_Q,      HEADS_KV, HEAD_DIM, WKV_F16, NULL};
+  ACCEPTED(rope);
+  REFUSED(rope, bad.positions = NULL, "positions is null");
+  REFUSED(rope, bad.turns = off_by(floats, 4), "turns is not aligned to 8 bytes");
+  REFUSED(rope, bad.k.data = q.data, "q and k are the same");
+  REFUSED(rope, bad.tokens = -1, "tokens is -1");
+
+  wkv_silu_mul_params silu_mul = {sizeof(silu_mul), q.data, k.data, o.data, 64, 64, 64, 3, 64,
+                                  WKV_F16,          NULL};
+  ACCEPTED(silu_mul);
+  REFUSED(silu_mul, bad.gate = NULL, "gate is null");
+  REFUSED(silu_mul, bad.columns = 12, "columns is 12, not a multiple of 8");
+  REFUSED(silu_mul, bad.out_stride = 8, "rows overlap");
+  REFUSED(silu_mul, bad.rows = -1, "rows is -1");
+
+  wkv_embedding_params embedding = {sizeof(embedding), q.data, ints, o.data, 64, 64, 3, 5, 64,
+                                    WKV_F16,           flags,  NULL};
+  ACCEPTED(embedding);
+  REFUSED(embedding, bad.table = NULL, "table is null");
+  REFUSED(embedding, bad.ids = NULL, "ids is null");
+  REFUSED(embedding, bad.vocab = -1, "vocab is -1");
+
+  wkv_sample_params sample = {sizeof(sample), floats, NULL, NULL, lens, 64, 3, 64,
+                              WKV_F32,        flags,  NULL};
+  ACCEPTED(sample);
+  REFUSED(sample, bad.logits = NULL, "logits is null");
+  REFUSED(sample, bad.tokens = off_by(lens, 2), "tokens is not aligned");
+  REFUSED(sample, bad.vocab = 0, "vocab is 0");
+  REFUSED(sample, bad.sampling = (const wkv_sampling*)floats, "steps is null");
+  REFUSED(sample, bad.dtype = (wkv_dtype)9, "dtype is 9");
+  REFUSED(sample, bad.logits_stride = huge + 1, "logits_stride");
+
+  uint64_t turns[HEAD_DIM / 2];
+  const char* rope_turns = "rope_turns";
+  expect_refusal(wkv_rope_turns(turns, 31, 1e4, NULL), rope_turns, "head_dim = 31",
+                 "head_dim is 31");
+  expect_refusal(wkv_rope_turns(NULL, HEAD_DIM, 1e4, NULL), rope_turns, "turns = NULL",
+                 "turns is null");
+  expect_refusal(wkv_rope_turns(turns, HEAD_DIM, -1, NULL), rope_turns, "theta = -1",
+                 "theta is -1");
+
+  printf("%d calls, %d of them not answered as they should be\n", cases, failures);
+  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
