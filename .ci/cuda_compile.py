@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 # Registers, warps, blocks and shared memory of a multiprocessor, and what the system keeps of the last.
@@ -65,8 +66,13 @@ def launches(folder):
     return known
 
 
+# Of a compilation of everything for all architectures, on 2 cores.
+LIMIT_SECONDS = 120
+
+
 def main():
     nvcc, wanted = sys.argv[1:3]
+    started = time.monotonic()
     sources = sorted(path for path in pathlib.Path("cuda").rglob("*.cu") if wanted in str(path))
     failed = not sources
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -98,7 +104,11 @@ def main():
                 if stack or spills:
                     print(f"error: {name} on {arch}: {stack} bytes of local memory, {spills} bytes of spills")
                     failed = True
-    print(f"{len(sources)} files, {count} kernels")
+    seconds = time.monotonic() - started
+    print(f"{len(sources)} files, {count} kernels, {seconds:.0f} s on {os.cpu_count()} cores")
+    if seconds > LIMIT_SECONDS:
+        print(f"error: that is more than {LIMIT_SECONDS} s")
+        failed = True
     return 1 if failed or count == 0 else 0
 
 

@@ -8,13 +8,10 @@ for means in tsan asan ubsan; do
     environment=$(.ci/planted-bugs.sh environment $means | tr '\n' ' ')
     counts=$PWD/target/counts-$means
     rm -f "$counts"
-    skip='--skip faults::'
-    # ThreadSanitizer follows less than 256 threads: these probes have blocks of 256 and 384.
-    if [ $means = tsan ]; then skip="$skip --skip number:: --skip registers::"; fi
     # The sanitizer's library goes to the test alone, not to cargo. More threads would be libtest's.
     run=(cargo test --quiet --release --config "target.'cfg(all())'.runner = 'env WINDOWKV_COUNTS=$counts $environment'")
     printf '\nptx tests with %s:\n' $means
-    "${run[@]}" -p windowkv-kernels --test ptx -- --test-threads 1 $skip
+    "${run[@]}" -p windowkv-kernels --test ptx -- --test-threads 1 --skip faults::
     printf '\nkernel tests with %s:\n' $means
     "${run[@]}" -p windowkv-tests --test 'kernels_*' -- --test-threads 1
     .ci/kernel-counts.sh "$counts"

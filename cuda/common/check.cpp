@@ -8,8 +8,8 @@ namespace {
 
 // 16 bytes of a half-precision type.
 constexpr int64_t kVector = 8;
-// More elements than a GPU can address. The offset of a row stays inside 64 bits, also of one in the
-// tile behind the last, which is computed and not used.
+// More elements than a GPU can address. The offset of a row stays inside 64 bits, also of one in
+// the tile behind the last, which is computed and not used.
 constexpr int64_t kMaxReach = int64_t{1} << 50;
 
 }  // namespace

@@ -9,7 +9,8 @@
 
 namespace windowkv::inline WKV_MACHINE::layer::embedding {
 
-__global__ void __launch_bounds__(kThreads) embedding_kernel(wkv_embedding_params params) {
+__global__ void __launch_bounds__(kThreads)
+    embedding_kernel(const __grid_constant__ wkv_embedding_params params) {
   for_each_vector(params.hidden, [&](int64_t row, int64_t column) {
     const int32_t id = params.ids[row];
     const bool inside = id >= 0 && id < params.vocab;

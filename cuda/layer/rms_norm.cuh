@@ -89,7 +89,8 @@ WKV_FN void store_normed(T* out, const T* weight, float factor, const Vector& y,
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) rms_norm_kernel(wkv_rms_norm_params params) {
+__global__ void __launch_bounds__(kThreads)
+    rms_norm_kernel(const __grid_constant__ wkv_rms_norm_params params) {
   auto& smem = ptx::shared_memory<SharedStorage>();
   const Row<T> row(params);
   constexpr int kStep = kThreads * kVectorLength;

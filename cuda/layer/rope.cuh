@@ -32,7 +32,8 @@ WKV_FN void rotate(T* low, T* high, const float* cosines, const float* sines) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) rope_kernel(wkv_rope_params params) {
+__global__ void __launch_bounds__(kThreads)
+    rope_kernel(const __grid_constant__ wkv_rope_params params) {
   auto& smem = ptx::shared_memory<SharedStorage>();
   const int64_t first = int64_t{blockIdx.x} * kTokens;
   const auto tokens = static_cast<int>(min<int64_t>(params.tokens - first, kTokens));

@@ -316,7 +316,8 @@ WKV_FN wkv_sampling checked(wkv_sampling sampling, bool* out_of_range) {
 }
 
 template <class T, int kThreads>
-__global__ void __launch_bounds__(kThreads) sample_kernel(wkv_sample_params params) {
+__global__ void __launch_bounds__(kThreads)
+    sample_kernel(const __grid_constant__ wkv_sample_params params) {
   auto& smem = ptx::shared_memory<SharedStorage>();
   const int64_t row = blockIdx.x;
   const T* logits = static_cast<const T*>(params.logits) + row * params.logits_stride;

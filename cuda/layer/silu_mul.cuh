@@ -18,7 +18,8 @@ WKV_FN float silu(float x) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) silu_mul_kernel(wkv_silu_mul_params params) {
+__global__ void __launch_bounds__(kThreads)
+    silu_mul_kernel(const __grid_constant__ wkv_silu_mul_params params) {
   for_each_vector(params.columns, [&](int64_t row, int64_t column) {
     const T* gate = static_cast<const T*>(params.gate) + row * params.gate_stride + column;
     const T* up = static_cast<const T*>(params.up) + row * params.up_stride + column;

@@ -71,8 +71,8 @@ WKV_FN Work work_of(const wkv_prefill_params& params) {
   return work;
 }
 
-// Tells of lengths that had to be clamped. A block of its own does it: the loop of the others has no
-// registers to spare.
+// Tells of lengths that had to be clamped. A block of its own does it: the loop of the others has
+// no registers to spare.
 WKV_FN void flag_ranges(const wkv_prefill_params& params) {
   for (int batch_idx = threadIdx.x; batch_idx < params.batch; batch_idx += kThreads) {
     const auto clamped = [&](const wkv_sequences& sequences) {

@@ -53,7 +53,7 @@ struct Visibility {
   // Earlier chunks see nothing of the tile.
   WKV_FN int first_chunk(int tile) const {
     const int row = tile * kTileColumns - first_position;
-    return row > 0 ? row / kChunkRows : 0;
+    return max(row, 0) / kChunkRows;
   }
 };
 
@@ -116,7 +116,7 @@ WKV_FN float sum_over_quad(const float (&sums)[4]) {
 
 template <class T, int kHeadDim>
 __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
-    score_columns_kernel(wkv_score_params params, int num_spans) {
+    score_columns_kernel(const __grid_constant__ wkv_score_params params, int num_spans) {
   constexpr int kPieces = kRowPieces<kHeadDim>;
   auto& smem = ptx::shared_memory<ColumnsStorage<T, kHeadDim>>();
   const int warp_idx = ptx::warp_idx();
@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfSm)
   };
   const auto chunk_rows = [&](int chunk) {
     const int left = padded_rows - chunk * kChunkRows;
-    return left < kChunkRows ? left : kChunkRows;
+    return min(left, kChunkRows);
   };
   const auto following = [&](Step step) {
     if (++step.chunk < chunks) return step;

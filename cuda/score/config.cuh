@@ -68,8 +68,7 @@ inline int64_t workspace_columns(const wkv_score_params& params) {
 
 // Tiles of an output with room for `room`: one at least, whose block raises the flags.
 inline int64_t output_tiles(int64_t tiles, int64_t room) {
-  const int64_t used = tiles < room ? tiles : room;
-  return used < 1 ? 1 : used;
+  return max<int64_t>(min(tiles, room), 1);
 }
 
 inline int64_t pool_tiles(const wkv_score_params& params) {
@@ -88,7 +87,7 @@ inline int num_spans(const wkv_score_params& params, int64_t blocks) {
   const int64_t tiles = ceil_div<int64_t>(params.sequences_kv.max_seqlen, kTileColumns);
   const int64_t all = tiles * params.batch * params.num_heads_kv;
   int64_t of_block = ceil_div<int64_t>(all, blocks);
-  of_block = of_block < 1 ? 1 : of_block < kMaxTilesOfBlock ? of_block : kMaxTilesOfBlock;
+  of_block = clamp(of_block, 1, kMaxTilesOfBlock);
   return static_cast<int>(ceil_div(tiles, of_block));
 }
 

@@ -30,7 +30,8 @@ WKV_FN float pooled(const wkv_score_params& params, int columns, int column, con
   return largest;
 }
 
-__global__ void __launch_bounds__(kPoolThreads) score_pool_kernel(wkv_score_params params) {
+__global__ void __launch_bounds__(kPoolThreads)
+    score_pool_kernel(const __grid_constant__ wkv_score_params params) {
   const int head = static_cast<int>(blockIdx.x) % params.column_heads;
   const int batch_idx = static_cast<int>(blockIdx.x) / params.column_heads % params.batch;
   const int tile = static_cast<int>(blockIdx.x) / params.column_heads / params.batch;

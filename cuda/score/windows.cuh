@@ -51,7 +51,7 @@ WKV_FN float mean_of_lanes(float value, bool inside, int window_len, int top_tok
   const float part = counts ? value : 0;
   float sum = 0;
   for (int i = 0; i < window_len; ++i) sum += ptx::shuffle(part, first_lane + i);
-  return sum / static_cast<float>(top_tokens < tokens ? top_tokens : tokens);
+  return sum / static_cast<float>(min(top_tokens, tokens));
 }
 
 // The mean of the largest `count` of value(0) .. value(tokens - 1), in every lane.
@@ -100,12 +100,13 @@ WKV_FN float mean_of_largest(int tokens, int count, const Value& value) {
   sum = sum_over_warp(sum);
   // Of those equal to the least, as many as are wanted: they are all the same.
   const uint32_t missing = static_cast<uint32_t>(count) - above;
-  const uint32_t taken = missing < equal ? missing : equal;
+  const uint32_t taken = min(missing, equal);
   if (taken > 0) sum += static_cast<float>(taken) * value_of_key(least);
   return sum / static_cast<float>(count);
 }
 
-__global__ void __launch_bounds__(kWindowThreads) score_windows_kernel(wkv_score_params params) {
+__global__ void __launch_bounds__(kWindowThreads)
+    score_windows_kernel(const __grid_constant__ wkv_score_params params) {
   auto& smem = ptx::shared_memory<WindowsStorage>();
   const int warp_idx = ptx::warp_idx();
   const int lane_idx = ptx::lane_idx();
@@ -116,8 +117,7 @@ __global__ void __launch_bounds__(kWindowThreads) score_windows_kernel(wkv_score
     if (!observed.in_range) raise_flag(params.flags, WKV_FLAG_RANGE);
     if (observed.num_windows > params.max_windows) raise_flag(params.flags, WKV_FLAG_CAPACITY);
   }
-  const int windows =
-      observed.num_windows < params.max_windows ? observed.num_windows : params.max_windows;
+  const int windows = min(observed.num_windows, params.max_windows);
   const int window_len = observed.window_len;
   const bool is_short = window_len <= 32;
   const int of_block = is_short && window_len > 0 ? 32 / window_len : 1;
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(kWindowThreads) score_windows_kernel(wkv_score
   const int window = tile * of_block + in_block;
   const int first_column = window * window_len;
   const int left = observed.columns - first_column;
-  const int tokens = left < window_len ? left : window_len;
+  const int tokens = min(left, window_len);
   const int token = lane_idx - in_block * window_len;
   const bool inside = in_block < of_block && window < windows && token < tokens;
 

@@ -189,7 +189,7 @@ WKV_FN void write_kept(SharedStorage& smem, const Run& run, const Threshold& thr
     const uint32_t above_before = above + count_bits(lanes_above & lanes_before);
     const uint32_t equal_before = equal + count_bits(lanes_equal & lanes_before);
     if (key > threshold.key || (key == threshold.key && equal_before < threshold.equal)) {
-      const uint32_t equal_kept = equal_before < threshold.equal ? equal_before : threshold.equal;
+      const uint32_t equal_kept = min(equal_before, threshold.equal);
       indices[above_before + equal_kept] = run.first + step * 32;
     }
     above += count_bits(lanes_above);
@@ -197,7 +197,8 @@ WKV_FN void write_kept(SharedStorage& smem, const Run& run, const Threshold& thr
   });
 }
 
-__global__ void __launch_bounds__(kThreads) select_kernel(wkv_select_params params) {
+__global__ void __launch_bounds__(kThreads)
+    select_kernel(const __grid_constant__ wkv_select_params params) {
   auto& smem = ptx::shared_memory<SharedStorage>();
   const int64_t row = blockIdx.x;
   const int sequence = static_cast<int>(row) / params.rows_per_sequence;
@@ -205,7 +206,7 @@ __global__ void __launch_bounds__(kThreads) select_kernel(wkv_select_params para
   const int keep_given = params.num_keep[sequence];
   const auto num_windows = static_cast<int>(clamp(windows_given, 0, params.max_windows));
   const auto wanted = static_cast<int>(clamp(keep_given, 0, num_windows));
-  const int num_keep = wanted < params.max_keep ? wanted : params.max_keep;
+  const int num_keep = min(wanted, params.max_keep);
   int32_t* indices = params.indices + row * params.indices_stride;
 
   if (threadIdx.x == 0) {

@@ -103,10 +103,11 @@ impl Device {
         unsafe { Device::from_tables(place, kernels, testing) }
     }
 
-    /// A device from another library's tables, on its GPU 0.
+    /// A device from another library's tables, on its GPU 0. By its name its memory is told from other libraries': give
+    /// each its own.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] when the tables are those of another version, and what opening the device
+    /// [`Error::InvalidArgument`] for `emulated` and `cuda`, which are this library's names, [`Error::Unsupported`] when the tables are those of another version, and what opening the device
     /// gives.
     ///
     /// # Safety
@@ -116,6 +117,11 @@ impl Device {
         kernels: &'static ffi::wkv_kernels,
         testing: &'static ffi::wkv_testing,
     ) -> Result<Device, Error> {
+        if ["emulated", "cuda"].contains(&name) {
+            return Err(Error::InvalidArgument(format!(
+                "{name:?} is a device of this library: give the other library's another name"
+            )));
+        }
         let place = Place {
             machine: name,
             ordinal: 0,

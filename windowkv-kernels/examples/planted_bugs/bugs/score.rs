@@ -32,7 +32,7 @@ pub(crate) const BUGS: &[Bug] = bugs! {
     "sums-of-the-last-head", "the sums of a head start from those of the head before",
         [("columns.cuh", "(step.chunk == first_chunk ? 0 : sums[i])", "sums[i]")];
     "first-chunk-too-late", "the chunk of rows on the diagonal is left out",
-        [("columns.cuh", "return row > 0 ? row / kChunkRows : 0;", "return row > 0 ? (row + kChunkRows - 1) / kChunkRows : 0;")];
+        [("columns.cuh", "return max(row, 0) / kChunkRows;", "return (max(row, 0) + kChunkRows - 1) / kChunkRows;")];
     "swapped-quad", "the sums of a quad go to each other's columns",
         [("columns.cuh", "return (odd ? second : first) + ptx::shuffle_xor(odd ? first : second, 1);", "return (odd ? first : second) + ptx::shuffle_xor(odd ? second : first, 1);")];
     "swapped-fragment-rows", "columns 0-7 and 8-15 of the keys change places",
@@ -50,7 +50,7 @@ pub(crate) const BUGS: &[Bug] = bugs! {
     "zero-times-infinity", "columns that do not count are multiplied by 0",
         [("windows.cuh", "counts ? value : 0", "value * static_cast<float>(counts)")];
     "ties-of-long-windows", "of equal columns in a long window all are kept",
-        [("windows.cuh", "const uint32_t taken = missing < equal ? missing : equal;", "const uint32_t taken = equal;")];
+        [("windows.cuh", "const uint32_t taken = min(missing, equal);", "const uint32_t taken = equal;")];
     "halving-ends-early", "the search in a long window leaves the last bit out",
         [("windows.cuh", "bit != 0; bit >>= 1", "bit > 1u << 20; bit >>= 1")];
     "no-barrier-of-heads", "the sums over heads are read before they are there",

@@ -39,7 +39,7 @@ pub(crate) const BUGS: &[Bug] = bugs! {
     "windows-not-clamped", "the number of windows is taken as it is",
         [("kernel.cuh", "clamp(windows_given, 0, params.max_windows)", "clamp(windows_given, 0, kMaxWindows)")];
     "room-not-looked-at", "more are written than there is room for",
-        [("kernel.cuh", "wanted < params.max_keep ? wanted : params.max_keep", "wanted")];
+        [("kernel.cuh", "min(wanted, params.max_keep)", "wanted")];
     "tail-one-too-far", "the score after the last one takes part",
         [("kernel.cuh", "      held[step] = index < num_windows ?", "      held[step] = index <= num_windows ?"),
          ("kernel.cuh", "const bool inside = first + step * 32 < num_windows;", "const bool inside = first + step * 32 <= num_windows;")];
