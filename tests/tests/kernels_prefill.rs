@@ -7,24 +7,13 @@ use windowkv_kernels::{
     Buffer, Device, Error, Flags, RowsF32Mut, Schedule, Sequences, Strides, Tensor, TensorMut, ops,
 };
 use windowkv_tests::kernels::{
-    Expected, Filled, Half, Lay, Order, check_poison, fail, on_every_device,
+    Batching, Expected, Filled, Half, Lay, Order, Places, check_poison, fail, on_every_device,
 };
 use windowkv_tests::random::tensor;
 
 /// Of the kernel: rows of a tile, keys of a step.
 const TILE_M: usize = 128;
 const TILE_N: usize = 64;
-
-/// How the sequences of a batch follow each other, on both sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Batching {
-    Ragged,
-    /// Ragged, and only the first tokens of each sequence count.
-    RaggedShortened,
-    /// Padded, every sequence as long as the longest.
-    Full,
-    Padded,
-}
 
 #[derive(Debug, Clone)]
 struct Case {
@@ -67,14 +56,7 @@ fn cases() -> impl Strategy<Value = Case> {
         prop::sample::select(&[1usize, 1, 2, 3, 4, 7, 8][..]),
         prop::sample::select(&[32usize, 64, 96, 128][..]),
     );
-    let batching = prop::sample::select(
-        &[
-            Batching::Ragged,
-            Batching::RaggedShortened,
-            Batching::Full,
-            Batching::Padded,
-        ][..],
-    );
+    let batching = Batching::any();
     let orders = [Order::any(), Order::any(), Order::any(), Order::any()];
     let rest = (any::<bool>(), any::<bool>(), any::<u64>());
     let tops = prop::sample::select(&[0.01, 3.0, 60.0][..]);
@@ -108,83 +90,6 @@ fn cases() -> impl Strategy<Value = Case> {
             }
         },
     )
-}
-
-/// One side, q or kv, of a batch.
-struct Side {
-    /// Of the tensors: batch and tokens.
-    batch: usize,
-    tokens: usize,
-    /// First row of each sequence, `(batch, token)`
-    starts: Vec<(usize, usize)>,
-    cu_seqlens: Option<Vec<i32>>,
-    seqlens: Option<Vec<i32>>,
-    max_seqlen: usize,
-}
-
-impl Side {
-    fn new(batching: Batching, lens: &[usize]) -> Self {
-        let longest = lens.iter().copied().max().unwrap_or(0);
-        let seqlens = Some(lens.iter().map(|&n| n as i32).collect());
-        match batching {
-            Batching::Full | Batching::Padded => Self {
-                batch: lens.len(),
-                tokens: longest,
-                starts: (0..lens.len()).map(|b| (b, 0)).collect(),
-                cu_seqlens: None,
-                seqlens: seqlens.filter(|_| batching == Batching::Padded),
-                max_seqlen: longest,
-            },
-            Batching::Ragged | Batching::RaggedShortened => {
-                let shortened = batching == Batching::RaggedShortened;
-                let mut cu_seqlens = vec![0];
-                for (b, len) in lens.iter().enumerate() {
-                    let unused = if shortened { 5 * b + 1 } else { 0 };
-                    cu_seqlens.push(cu_seqlens[b] + (len + unused) as i32);
-                }
-                Self {
-                    batch: 1,
-                    tokens: cu_seqlens[lens.len()] as usize,
-                    starts: cu_seqlens[..lens.len()]
-                        .iter()
-                        .map(|&first| (0, first as usize))
-                        .collect(),
-                    cu_seqlens: Some(cu_seqlens),
-                    seqlens: seqlens.filter(|_| shortened),
-                    max_seqlen: longest,
-                }
-            }
-        }
-    }
-}
-
-/// The lengths of a side on a device.
-struct Lens {
-    cu_seqlens: Option<Buffer<i32>>,
-    seqlens: Option<Buffer<i32>>,
-    max_seqlen: usize,
-}
-
-impl Lens {
-    fn upload(device: &Device, side: &Side) -> Result<Self, Error> {
-        let upload = |lens: &Option<Vec<i32>>| lens.as_ref().map(|l| device.upload(l)).transpose();
-        Ok(Self {
-            cu_seqlens: upload(&side.cu_seqlens)?,
-            seqlens: upload(&side.seqlens)?,
-            max_seqlen: side.max_seqlen,
-        })
-    }
-
-    fn sequences(&self) -> Sequences<'_> {
-        let sequences = match &self.cu_seqlens {
-            Some(cu_seqlens) => Sequences::ragged(cu_seqlens.view(), self.max_seqlen),
-            None => Sequences::padded(self.max_seqlen),
-        };
-        match &self.seqlens {
-            Some(seqlens) => sequences.with_seqlens(seqlens.view()),
-            None => sequences,
-        }
-    }
 }
 
 /// One sequence's numbers, rounded to the half-precision type.
@@ -234,9 +139,9 @@ impl Case {
         let heads_q = self.num_heads_kv * self.group;
         let of_q: Vec<usize> = batch.iter().map(|n| n.q.dim().0).collect();
         let of_kv: Vec<usize> = batch.iter().map(|n| n.k.dim().0).collect();
-        let side_q = Side::new(self.batching, &of_q);
-        let side_kv = Side::new(self.batching, &of_kv);
-        let lay = |side: &Side, heads, order| {
+        let side_q = Places::new(&of_q, self.batching);
+        let side_kv = Places::new(&of_kv, self.batching);
+        let lay = |side: &Places, heads, order| {
             Filled::<T>::poisoned(Lay::new(
                 [side.batch, side.tokens, heads, self.head_dim],
                 order,
@@ -264,8 +169,8 @@ impl Case {
             o: device.upload(&o.memory).map_err(fail)?,
             lse: device.poisoned::<f32>(lse_len).map_err(fail)?,
         };
-        let lens_q = Lens::upload(device, &side_q).map_err(fail)?;
-        let lens_kv = Lens::upload(device, &side_kv).map_err(fail)?;
+        let lens_q = side_q.upload(device).map_err(fail)?;
+        let lens_kv = side_kv.upload(device).map_err(fail)?;
         let view = |filled: &Filled<T>| {
             let shape = filled.lay.shape;
             (

@@ -14,20 +14,13 @@ use windowkv_tests::golden::{self, Vectors};
 use windowkv_tests::kernels::score::{
     Bounded, column_scores, log_sum_exp, mean_over_groups, pooled, window_scores,
 };
-use windowkv_tests::kernels::{Half, Lay, Order, SparseMemory, fail, on_every_device};
+use windowkv_tests::kernels::{
+    Batching, Half, Lay, Order, Places, SparseMemory, fail, on_every_device,
+};
 use windowkv_tests::random::tensor;
 
 /// Bits of a float that nobody wrote.
 const POISON: u32 = u32::MAX;
-
-/// How the sequences of a batch follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Batching {
-    Ragged,
-    /// Ragged, and only the first tokens of each sequence count.
-    RaggedShortened,
-    Padded,
-}
 
 #[derive(Debug, Clone)]
 struct SequenceCase {
@@ -131,11 +124,6 @@ fn sequence() -> impl Strategy<Value = SequenceCase> {
 
 fn any_case() -> impl Strategy<Value = Case> {
     let group = prop_oneof![4 => 1usize..=4, 1 => Just(7usize)];
-    let batching = prop_oneof![
-        Just(Batching::Ragged),
-        Just(Batching::RaggedShortened),
-        Just(Batching::Padded)
-    ];
     let width = || (0usize..8).prop_map(|half| 2 * half + 1);
     let pooling = prop_oneof![
         2 => Just(Pooling::None),
@@ -151,94 +139,26 @@ fn any_case() -> impl Strategy<Value = Case> {
             prop::sample::select(&[32usize, 64, 96, 128][..]),
             prop::sample::select(&[0.01, 2.0, 20.0, 300.0][..]),
         ),
-        (batching, [Order::any(), Order::any()]),
+        (Batching::any(), [Order::any(), Order::any()]),
         (pooling, any::<bool>(), [spare(), spare()]),
         prop_oneof![8 => prop::collection::vec(sequence(), 1..=2), 1 => prop::collection::vec(sequence(), 0..=3)],
     )
-        .prop_map(|(shape, memory, output, sequences)| {
+        .prop_map(|(shape, memory, output, mut sequences)| {
             let (bfloat16, num_heads_kv, group, head_dim, top) = shape;
             let (batching, orders) = memory;
             let (pooling, of_query_heads, spare) = output;
+            if batching == Batching::Full
+                && let Some(&SequenceCase { seqlen_q, seqlen_kv, .. }) = sequences.first()
+            {
+                for sequence in &mut sequences {
+                    (sequence.seqlen_q, sequence.seqlen_kv) = (seqlen_q, seqlen_kv);
+                }
+            }
             Case { bfloat16, num_heads_kv, group, head_dim,
                 softmax_scale: softmax_scale(head_dim),
                 top,
                 batching, orders, pooling, of_query_heads, spare, sequences }
         })
-}
-
-/// Where the sequences of a batch lie in a tensor.
-struct Places {
-    batch: usize,
-    tokens: usize,
-    /// `(batch, token)` of each sequence's first token.
-    starts: Vec<(usize, usize)>,
-    cu_seqlens: Option<Vec<i32>>,
-    seqlens: Option<Vec<i32>>,
-    max_seqlen: usize,
-}
-
-impl Places {
-    fn new(lens: &[usize], batching: Batching) -> Self {
-        let max_seqlen = lens.iter().copied().max().unwrap_or(0);
-        let seqlens: Vec<i32> = lens.iter().map(|&len| len as i32).collect();
-        if batching == Batching::Padded {
-            let all_full = lens.iter().all(|&len| len == max_seqlen);
-            return Self {
-                batch: lens.len(),
-                tokens: max_seqlen + 2,
-                starts: (0..lens.len()).map(|b| (b, 0)).collect(),
-                cu_seqlens: None,
-                seqlens: (!all_full).then_some(seqlens),
-                max_seqlen,
-            };
-        }
-        let shortened = batching == Batching::RaggedShortened;
-        let mut cu_seqlens = vec![0];
-        for (b, &len) in lens.iter().enumerate() {
-            let unused = if shortened { b % 3 + 1 } else { 0 };
-            cu_seqlens.push(cu_seqlens[b] + (len + unused) as i32);
-        }
-        Self {
-            batch: 1,
-            tokens: cu_seqlens[lens.len()] as usize,
-            starts: cu_seqlens[..lens.len()]
-                .iter()
-                .map(|&at| (0, at as usize))
-                .collect(),
-            cu_seqlens: Some(cu_seqlens),
-            seqlens: shortened.then_some(seqlens),
-            max_seqlen: max_seqlen + usize::from(shortened) * 3,
-        }
-    }
-}
-
-/// The sequences of a tensor on the device.
-struct DeviceSequences {
-    cu_seqlens: Option<Buffer<i32>>,
-    seqlens: Option<Buffer<i32>>,
-    max_seqlen: usize,
-}
-
-impl DeviceSequences {
-    fn new(device: &Device, places: &Places) -> Result<Self, Error> {
-        let upload = |list: &Option<Vec<i32>>| list.as_ref().map(|l| device.upload(l)).transpose();
-        Ok(Self {
-            cu_seqlens: upload(&places.cu_seqlens)?,
-            seqlens: upload(&places.seqlens)?,
-            max_seqlen: places.max_seqlen,
-        })
-    }
-
-    fn view(&self) -> Sequences<'_> {
-        let sequences = match &self.cu_seqlens {
-            Some(cu_seqlens) => Sequences::ragged(cu_seqlens.view(), self.max_seqlen),
-            None => Sequences::padded(self.max_seqlen),
-        };
-        match &self.seqlens {
-            Some(seqlens) => sequences.with_seqlens(seqlens.view()),
-            None => sequences,
-        }
-    }
 }
 
 /// One sequence's tensors, exactly as the kernel gets them.
@@ -312,8 +232,8 @@ fn run<T: Half>(
         }
     }
     let (q, k, lse) = (device.upload(&q)?, device.upload(&k)?, device.upload(&lse)?);
-    let sequences_q = DeviceSequences::new(device, &places_q)?;
-    let sequences_kv = DeviceSequences::new(device, &places_kv)?;
+    let lengths_q = places_q.upload(device)?;
+    let lengths_kv = places_kv.upload(device)?;
     let input = ops::ScoreInput {
         q: Tensor::strided(q.view(), dims(&q_lay), q_lay.strides, q_lay.offset)?,
         k: Tensor::strided(k.view(), dims(&k_lay), k_lay.strides, k_lay.offset)?,
@@ -324,8 +244,8 @@ fn run<T: Half>(
             lse_head_stride,
             0,
         )?,
-        sequences_q: sequences_q.view(),
-        sequences_kv: sequences_kv.view(),
+        sequences_q: lengths_q.sequences(),
+        sequences_kv: lengths_kv.sequences(),
     };
 
     let batch = case.sequences.len();

@@ -1,6 +1,7 @@
 //! Running kernels in tests: on every device, with random inputs and schedules.
 
 mod attention;
+mod batch;
 mod filled;
 mod half_precision;
 mod layout;
@@ -11,6 +12,7 @@ pub mod score;
 mod sparse;
 
 pub use attention::Expected;
+pub use batch::{Batching, Lengths, Places};
 pub use filled::{Filled, check_poison};
 pub use half_precision::Half;
 pub use layout::{Lay, Order};
