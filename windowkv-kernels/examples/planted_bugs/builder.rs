@@ -166,15 +166,12 @@ impl Builder {
             .map_err(|error| format!("{}: {error}", library.display()))
     }
 
-    /// Writes the changed files into a folder that is included before `cuda`. By the original's path, that of
-    /// the changed one.
-    fn write_changed_files(
+    /// The contents of the files that a bug changes, by their path below `cuda`.
+    pub(crate) fn changed_texts(
         &self,
         kernel: &Kernel,
         bug: &Bug,
-        overlay: &Path,
-    ) -> Result<BTreeMap<PathBuf, PathBuf>, String> {
-        let describe = |path: &Path, error| format!("{}: {error}", path.display());
+    ) -> Result<BTreeMap<PathBuf, String>, String> {
         let mut texts: BTreeMap<PathBuf, String> = BTreeMap::new();
         for edit in bug.edits {
             let relative = match edit.file.strip_prefix('/') {
@@ -184,7 +181,8 @@ impl Builder {
             let path = self.root.join(&relative);
             let text = match texts.remove(&relative) {
                 Some(text) => text,
-                None => std::fs::read_to_string(&path).map_err(|error| describe(&path, error))?,
+                None => std::fs::read_to_string(&path)
+                    .map_err(|error| format!("{}: {error}", path.display()))?,
             };
             if text.matches(edit.old).count() != 1 {
                 return Err(format!(
@@ -195,6 +193,19 @@ impl Builder {
             }
             texts.insert(relative, text.replace(edit.old, edit.new));
         }
+        Ok(texts)
+    }
+
+    /// Writes the changed files into a folder that is included before `cuda`. By the original's path, that of
+    /// the changed one.
+    fn write_changed_files(
+        &self,
+        kernel: &Kernel,
+        bug: &Bug,
+        overlay: &Path,
+    ) -> Result<BTreeMap<PathBuf, PathBuf>, String> {
+        let describe = |path: &Path, error| format!("{}: {error}", path.display());
+        let texts = self.changed_texts(kernel, bug)?;
         let mut changed = BTreeMap::new();
         // What an earlier form of this bug changed.
         remove_files(overlay, &|file| {

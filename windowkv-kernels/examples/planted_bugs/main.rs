@@ -57,7 +57,7 @@ struct Arguments {
     /// Leave a bug be once one means has found it, in the order of the table: a fraction of the time.
     #[arg(long)]
     first: bool,
-    /// Name the bugs without building anything.
+    /// Name the bugs, and see that the sources still have what each changes, without building anything.
     #[arg(long)]
     list: bool,
     #[command(subcommand)]
@@ -147,14 +147,19 @@ fn plant(arguments: &Arguments) -> Result<ExitCode, String> {
             arguments.words
         ));
     }
+    let builder = Builder::new()?;
     if arguments.list {
         for row in &rows {
+            if let Some(bug) = row.bug {
+                builder
+                    .changed_texts(row.kernel, bug)
+                    .map_err(|error| format!("{}: {error}", row.name()))?;
+            }
             println!("{:50} {}", row.name(), row.bug.map_or("", |bug| bug.what));
         }
         return Ok(ExitCode::SUCCESS);
     }
     let started = Instant::now();
-    let builder = Builder::new()?;
     let units = build(&builder, &MEANS)?;
     parallel(MEANS, |means| builder.link(&units, means))?;
 

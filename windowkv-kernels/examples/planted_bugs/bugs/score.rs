@@ -56,5 +56,5 @@ pub(crate) const BUGS: &[Bug] = bugs! {
     "no-barrier-of-heads", "the sums over heads are read before they are there",
         [("windows.cuh", "  ptx::sync_threads();\n", "")];
     "more-windows-than-room", "windows are written that there is no room for",
-        [("windows.cuh", "observed.num_windows < params.max_windows ? observed.num_windows : params.max_windows;", "observed.num_windows;")];
+        [("windows.cuh", "min(observed.num_windows, params.max_windows);", "observed.num_windows;")];
 };
