@@ -239,7 +239,7 @@ impl Accuracy {
         }
         bar.finish_and_clear();
         terminal::say(&format!(
-            "{} phrasings that were not trained on, {} prompts of each",
+            "{} held-out phrasings, {} prompts of each",
             prompts.len() / self.variants,
             self.variants
         ));
