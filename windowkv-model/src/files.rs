@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// What the name of a file that is being written ends with.
-pub(crate) const NEW: &str = ".new";
+const UNFINISHED: &str = ".unfinished";
 
 /// Opens a regular file for reading; a folder, pipe or device is refused before it is opened, so
 /// that a pipe without a writer cannot hang the program.
@@ -70,27 +70,45 @@ pub(crate) fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> 
     }
 }
 
-/// Writes a file whole or not at all, whatever interrupts it: beside its place first, from where it is moved there.
-/// What was there before stays until then.
+/// Writes a file whole or not at all, whatever interrupts it: into a new file beside its place first, which then takes
+/// its name. What was there before stays until then.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(NEW);
-    let new = path.with_file_name(name);
-    let write = || {
-        let mut file = File::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        sync_dir(dir.unwrap_or(Path::new(".")))
-    };
-    write().map_err(|source| {
-        let _ = std::fs::remove_file(&new);
-        Error::io(path, "write", source)
-    })
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// The same for what is written bit by bit.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn write_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> std::io::Result<()>,
+) -> Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!(".{name}.");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(UNFINISHED);
+    // As any file that a program makes: what the process's mask leaves of it.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let written = builder.tempfile_in(dir).and_then(|mut file| {
+        write(file.as_file_mut())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        sync_dir(dir)
+    });
+    written.map_err(|source| Error::io(path, "write", source))
+}
+
+/// Whether a file is what an interrupted [`write_whole`] left behind.
+pub(crate) fn is_unfinished(name: &std::ffi::OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with('.') && name.ends_with(UNFINISHED)
 }
 
 /// Lets a new name in a folder survive a power cut.

@@ -40,6 +40,7 @@ pub(super) struct Inspect {
     #[arg(
         short,
         long,
+        visible_alias = "out",
         value_name = "FILE",
         default_value = "windowkv-inspect.html"
     )]

@@ -192,6 +192,7 @@ impl NeedleArgs {
                 crate::demo::ADVERTISED_TOKENS
             ));
         }
+        let plan = grid.plan()?;
         let tasks = &self.tuning.task;
         let chooser = tasks.chooser_of(&grid.variants)?;
         check(&model, &prompts, &grid, chooser.as_ref())?;
@@ -201,7 +202,6 @@ impl NeedleArgs {
             "task": tasks.settings_of(&grid.variants)?,
             "grid": grid,
         });
-        let plan = grid.plan()?;
         let run = self.run.execute(
             defaults.command,
             settings,

@@ -22,7 +22,8 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Run folder")]
 pub(super) struct RunArgs {
-    /// Folder of the run, made if it does not exist [default: named after the command]
+    /// Folder of the run, made if it does not exist [default: named after the command; longbench --score writes none
+    /// without it]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on where the run in the folder stopped; begin if there is none

@@ -23,6 +23,12 @@ pub enum RunError {
         /// The case.
         id: String,
     },
+    /// The folder that shards are joined in has something in it.
+    #[error("{} is not empty; join the shards in a new folder", dir.display())]
+    FolderTaken {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A new run would go into a folder that has something in it.
     #[error("{} is not empty; give --resume to go on with its run, or another folder", dir.display())]
     NotEmpty {

@@ -240,7 +240,7 @@ fn begin(dir: &Path, resume: bool) -> Result<()> {
             return Err(RunError::ManifestMissing { dir }.into());
         }
         // An interruption can leave what the manifest was written to.
-        if !resume || name != format!("{}{}", super::MANIFEST, files::NEW).as_str() {
+        if !resume || !files::is_unfinished(&name) {
             return Err(not_empty(dir));
         }
     }

@@ -1,6 +1,5 @@
 //! Joins the folders of a run's shards.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use serde_json::{Map, Value};
 use super::plan::hash_ids;
 use super::records::{self, Read};
 use super::{Manifest, RECORDS, RunError};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Joins the folders of all shards of a run in the new folder `out`, which then is as if one machine had done all:
 /// the records in the order of the plan, each line as its shard wrote it.
@@ -133,23 +132,23 @@ fn collect(
 /// The manifest comes last: without it the folder is no run.
 fn write(out: &Path, whole: &Manifest, records: &[Read<Map<String, Value>>]) -> Result<()> {
     std::fs::create_dir_all(out).map_err(|source| Error::io(out, "create the folder", source))?;
-    let mut entries = std::fs::read_dir(out).map_err(|source| Error::io(out, "list", source))?;
-    if entries.next().is_some() {
-        return Err(RunError::NotEmpty {
-            dir: out.to_owned(),
+    let list = |source| Error::io(out, "list", source);
+    for entry in std::fs::read_dir(out).map_err(list)? {
+        // A merge that was killed may have left what it had begun to write.
+        if !files::is_unfinished(&entry.map_err(list)?.file_name()) {
+            let dir = out.to_owned();
+            return Err(RunError::FolderTaken { dir }.into());
         }
-        .into());
     }
     let path = out.join(RECORDS);
-    let write = || {
-        let mut file = BufWriter::new(File::create_new(&path)?);
+    let written = files::write_with(&path, |file| {
+        let mut file = BufWriter::new(file);
         for read in records {
             file.write_all(read.line.text.as_bytes())?;
             file.write_all(b"\n")?;
         }
-        file.into_inner()?.sync_all()
-    };
-    let written = write().map_err(|source| Error::io(&path, "write", source));
+        file.flush()
+    });
     let written = written.and_then(|()| whole.write(out));
     if written.is_err() {
         // Half a run is of no use, and would be in the way of the next attempt.
