@@ -1,4 +1,7 @@
-//! Inputs of the benches.
+//! Inputs of the benches, and what times the kernels on a GPU and keeps the record.
+
+pub mod gpu;
+pub mod record;
 
 use ndarray::Array3;
 use serde_json::json;

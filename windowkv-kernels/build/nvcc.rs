@@ -9,12 +9,17 @@ use crate::architectures::Architectures;
 use crate::compile::{Compilation, object_of};
 use crate::toolkit::{self, Toolkit};
 
+/// Flags that nvcc adds to every command.
+const APPENDED: &str = "NVCC_APPEND_FLAGS";
+
 /// Compiles every `.cu` file for the architectures of `WINDOWKV_CUDA_ARCHS` and links them in.
 pub(crate) fn build(root: &Path, out: &Path) -> Result<(), String> {
     for variable in toolkit::VARIABLES {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     println!("cargo:rerun-if-env-changed=WINDOWKV_CUDA_ARCHS");
+    // nvcc reads it by itself; here it tells builds with other flags apart.
+    println!("cargo:rerun-if-env-changed={APPENDED}");
     let toolkit = Toolkit::find(
         |name| env::var_os(name),
         &toolkit::USUAL_FOLDERS.map(PathBuf::from),
@@ -37,6 +42,9 @@ pub(crate) fn build(root: &Path, out: &Path) -> Result<(), String> {
             .arg(root)
             .arg("-I")
             .arg(root.join("include"));
+        if let Some(flags) = env::var_os(APPENDED) {
+            command.env(APPENDED, flags);
+        }
         compilations.push(Compilation {
             command,
             version: toolkit.version.clone(),

@@ -12,12 +12,18 @@ use crate::schedule;
 /// A sanitizer makes a run ten to a hundred times as long: it is given so many times fewer cases.
 const SANITIZER_SHARE: u32 = 20;
 
-/// All devices, or the one of a library that was built with a sanitizer, which `WINDOWKV_LIBRARY` names.
+/// All devices, those that `WINDOWKV_DEVICE` names (`emulated` or `cuda`), or the one of a library that was built with
+/// a sanitizer, which `WINDOWKV_LIBRARY` names.
 fn devices() -> Vec<Device> {
-    match std::env::var("WINDOWKV_LIBRARY") {
-        Ok(path) => vec![library::open(&path).expect("a library of the emulated GPU")],
-        Err(_) => Device::all(),
+    if let Ok(path) = std::env::var("WINDOWKV_LIBRARY") {
+        return vec![library::open(&path).expect("a library of the emulated GPU")];
     }
+    let mut devices = Device::all();
+    if let Ok(name) = std::env::var("WINDOWKV_DEVICE") {
+        devices.retain(|device| device.name() == name);
+        assert!(!devices.is_empty(), "WINDOWKV_DEVICE: there is no {name}");
+    }
+    devices
 }
 
 /// Runs `property` for `cases` random inputs (or `PROPTEST_CASES`), each under a random schedule, on every device; a

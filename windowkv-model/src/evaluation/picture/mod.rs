@@ -3,6 +3,7 @@
 mod chart;
 mod color;
 mod heatmap;
+mod roofline;
 mod svg;
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use resvg::usvg::{self, fontdb};
 
 pub use chart::{Chart, Line};
 pub use heatmap::{HeatMap, heat_map, heat_maps};
+pub use roofline::{RoofPoint, Roofline};
 
 use crate::{Result, files};
 
