@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::ffi;
+use crate::trace::{SharedTrace, Trace};
 
 /// A machine that runs the kernels, and the stream on which it runs them: the emulated GPU, or a GPU.
 ///
@@ -16,6 +17,7 @@ pub struct Device {
     testing: &'static ffi::wkv_testing,
     place: Place,
     capability: u32,
+    pub(crate) trace: SharedTrace,
     #[cfg(feature = "cuda")]
     pub(crate) stream_owner: Option<std::sync::Arc<cudarc::driver::CudaStream>>,
 }
@@ -80,6 +82,7 @@ impl Device {
                 stream: 0,
             },
             capability: 90,
+            trace: SharedTrace::default(),
             #[cfg(feature = "cuda")]
             stream_owner: None,
         }
@@ -151,6 +154,7 @@ impl Device {
             testing,
             place,
             capability: 0,
+            trace: SharedTrace::default(),
             #[cfg(feature = "cuda")]
             stream_owner: None,
         };
@@ -201,6 +205,27 @@ impl Device {
         self.testing
             .switches
             .map_or(0, |switches| unsafe { switches() })
+    }
+
+    /// What this device and its clones were asked for so far.
+    pub fn trace(&self) -> Trace {
+        self.trace.lock().clone()
+    }
+
+    /// Notes a launch.
+    pub(crate) fn launched(&self, name: &'static str) {
+        self.trace.launched(name);
+    }
+
+    /// A kernel of the table, about to be launched, with this device current for the calling thread.
+    pub(crate) fn kernel<F>(
+        &self,
+        find: impl FnOnce(&'static ffi::wkv_kernels) -> Option<F>,
+        name: &'static str,
+    ) -> Result<F, Error> {
+        let function = entry(find(self.kernels()?), name)?;
+        self.launched(name);
+        Ok(function)
     }
 
     /// The stream as the C ABI takes it.

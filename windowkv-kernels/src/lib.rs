@@ -43,11 +43,13 @@ mod error;
 #[doc(hidden)]
 pub mod ffi;
 mod flags;
+pub mod matmul;
 mod observation;
 pub mod ops;
 #[doc(hidden)]
 pub mod probe;
 mod sampling;
+mod trace;
 mod view;
 
 pub use buffer::Buffer;
@@ -57,6 +59,7 @@ pub use error::Error;
 pub use flags::Flags;
 pub use observation::Observation;
 pub use sampling::Sampling;
+pub use trace::Trace;
 pub use view::{
     CacheLayout, CacheMut, InOut, Matrix, MatrixMut, Pages, RowsF32, RowsF32Mut, Sequences, Shape,
     Slice, SliceMut, Strides, Tensor, TensorMut,
