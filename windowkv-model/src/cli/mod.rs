@@ -5,6 +5,7 @@ mod classify;
 mod compare;
 mod compression;
 mod demo;
+mod device;
 mod generate;
 mod info;
 mod input;

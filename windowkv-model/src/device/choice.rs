@@ -143,7 +143,7 @@ fn observed(rule: Rule, num_heads_kv: usize) -> Result<(Observation, usize, usiz
                 Chooser::QueryHead => {
                     return Err(Error::DeviceRequest {
                         what: "a copy of the cache for each query head",
-                        way_out: "leave --granularity at kv-head, or use --device cpu",
+                        way_out: "leave --granularity at kv_head, or use --device cpu",
                     });
                 }
             };
