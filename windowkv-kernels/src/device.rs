@@ -19,6 +19,8 @@ pub struct Device {
     capability: u32,
     pub(crate) trace: SharedTrace,
     #[cfg(feature = "cuda")]
+    pub(crate) products: std::sync::Arc<std::sync::Mutex<Option<crate::matmul::Products>>>,
+    #[cfg(feature = "cuda")]
     pub(crate) stream_owner: Option<std::sync::Arc<cudarc::driver::CudaStream>>,
 }
 
@@ -83,6 +85,8 @@ impl Device {
             },
             capability: 90,
             trace: SharedTrace::default(),
+            #[cfg(feature = "cuda")]
+            products: std::sync::Arc::default(),
             #[cfg(feature = "cuda")]
             stream_owner: None,
         }
@@ -156,6 +160,8 @@ impl Device {
             capability: 0,
             trace: SharedTrace::default(),
             #[cfg(feature = "cuda")]
+            products: std::sync::Arc::default(),
+            #[cfg(feature = "cuda")]
             stream_owner: None,
         };
         let mut capability: c_int = 0;
@@ -210,6 +216,21 @@ impl Device {
     /// What this device and its clones were asked for so far.
     pub fn trace(&self) -> Trace {
         self.trace.lock().clone()
+    }
+
+    /// From here on, the trace's peak is that of what is alive now and what comes.
+    pub fn forget_peak(&self) {
+        let mut trace = self.trace.lock();
+        trace.peak_bytes = trace.live_bytes;
+    }
+
+    /// Bytes of a GPU's memory that are free, where the device is a GPU that tells.
+    pub fn free_memory(&self) -> Option<u64> {
+        #[cfg(feature = "cuda")]
+        if let Some(stream) = &self.stream_owner {
+            return Some(stream.context().mem_get_info().ok()?.0 as u64);
+        }
+        None
     }
 
     /// Notes a launch.

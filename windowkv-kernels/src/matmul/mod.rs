@@ -1,6 +1,11 @@
 //! Matrix products with weights: what stands between the kernels of a layer.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod emulated;
+
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::Products;
 
 use crate::device::Device;
 use crate::element::{Float, HalfPrecision};
@@ -24,12 +29,13 @@ pub struct MatmulParams<'a, T: HalfPrecision, O: Float> {
 
 /// `y = x weight^T + bias`, or `y += x weight^T + bias`: sums in float32, one rounding at the end.
 ///
-/// On the emulated GPU each number is summed in one fixed order, so that a row has the same bits alone and among
-/// others.
+/// On a GPU cuBLASLt computes it, in one launch; which kernel it takes may depend on the number of rows. On the emulated
+/// GPU each number is summed in one fixed order, so that a row has the same bits alone and among others.
 ///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit together, [`Error::WrongDevice`], [`Error::Unsupported`] on a device that
-/// has no matrix products.
+/// has no matrix products or on a machine without cuBLASLt, [`Error::InvalidArgument`] on a GPU without a stream of
+/// cudarc's, [`Error::Device`].
 pub fn matmul<T: HalfPrecision, O: Float>(
     device: &Device,
     params: MatmulParams<'_, T, O>,
@@ -47,13 +53,26 @@ pub fn matmul<T: HalfPrecision, O: Float>(
         bias.on("bias", device)?;
         Error::same("matmul: the length of bias", bias.len(), weight.rows())?;
     }
-    if device.name() != "emulated" {
-        return Err(Error::Unsupported(format!(
-            "{} has no matrix products in this version: use the emulated device, or the CPU runner",
-            device.place()
-        )));
-    }
     device.launched("matmul");
-    emulated::matmul(params);
-    Ok(())
+    match device.name() {
+        "emulated" => {
+            emulated::matmul(params);
+            Ok(())
+        }
+        #[cfg(feature = "cuda")]
+        "cuda" => cuda::matmul(device, params),
+        _ => Err(Error::Unsupported(format!(
+            "{} is another library's, which has no matrix products: use this one's devices",
+            device.place()
+        ))),
+    }
+}
+
+/// Bytes of the device's memory that products work in, beside any [`Buffer`](crate::Buffer).
+pub fn workspace_bytes(device: &Device) -> u64 {
+    match device.name() {
+        #[cfg(feature = "cuda")]
+        "cuda" => cuda::WORKSPACE_BYTES as u64,
+        _ => 0,
+    }
 }

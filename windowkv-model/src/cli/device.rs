@@ -62,8 +62,8 @@ pub(super) enum Choice {
 /// A device and how it is used.
 pub(super) struct OnDevice {
     pub(super) device: Device,
-    dtype: DtypeName,
-    prefill_chunk: usize,
+    pub(super) dtype: DtypeName,
+    pub(super) prefill_chunk: usize,
 }
 
 /// What a report says of the device.

@@ -30,6 +30,8 @@ pub struct Prompt<'a> {
 /// nothing and read nothing back.
 #[derive(Debug)]
 pub struct Batch<'m, T: HalfPrecision> {
+    #[cfg(feature = "cuda")]
+    pub(super) graph: super::graph::StepGraph,
     pub(super) model: &'m DeviceModel<T>,
     pub(super) lengths: Lengths,
     pub(super) choices: Vec<Choices>,
@@ -170,6 +172,8 @@ impl<'m, T: HalfPrecision> Batch<'m, T> {
             workspace: device.zeroed(lengths.decode_workspace).at(STEP)?,
         };
         Ok(Self {
+            #[cfg(feature = "cuda")]
+            graph: super::graph::StepGraph::default(),
             model,
             choices,
             ids: device.upload(&ids).at(STEP)?,

@@ -1,4 +1,4 @@
-//! One new token of every sequence: nine launches a layer, and six around them.
+//! One new token of every sequence: nine launches a layer, and five around them.
 
 use windowkv_kernels::{CacheLayout, HalfPrecision, Strides, Tensor, TensorMut, ops};
 
@@ -10,11 +10,20 @@ use crate::Result;
 
 impl<T: HalfPrecision> Batch<'_, T> {
     /// Runs the last token of each sequence, appends its key and value to the caches in place, and chooses the next.
-    /// The same calls with the same arguments at every step, so that they can be captured once and replayed.
+    /// The same calls with the same arguments at every step, so that on a GPU they
+    /// are captured once and replayed as one graph.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) with the step.
     pub fn step(&mut self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if self.model.device.name() == "cuda" {
+            return self.graph_step();
+        }
+        self.launch_step()
+    }
+
+    pub(super) fn launch_step(&mut self) -> Result<()> {
         const STEP: &str = "a decode step";
         let (model, batch) = (self.model, self.lengths.batch());
         let sizes = model.sizes;

@@ -18,17 +18,22 @@ mod batch;
 mod choice;
 mod decode;
 mod generate;
+#[cfg(feature = "cuda")]
+mod graph;
 mod layer;
+mod measure;
 mod model;
 mod open;
 mod plan;
 mod prefill;
+mod random;
 mod sizes;
 mod step;
 mod weights;
 
 pub use batch::{Batch, Prompt};
 pub use generate::{DEFAULT_PREFILL_CHUNK, generate_batch};
+pub use measure::{Load, Measurement, measure};
 pub use model::DeviceModel;
 pub use open::open_gpu;
 pub use plan::{DevicePlan, PromptShape, free_memory};

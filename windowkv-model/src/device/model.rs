@@ -7,6 +7,7 @@ use super::sizes::Sizes;
 use super::step::Step;
 use super::weights::{DeviceLinear, DeviceWeights};
 use crate::Result;
+use crate::config::ModelConfig;
 use crate::runner::Llama;
 
 /// The weights of a model on a device, in `T`.
@@ -28,7 +29,26 @@ impl<T: HalfPrecision> DeviceModel<T> {
     /// A model that the kernels do not take, weights that changed, a device without room for them.
     pub fn load(device: &Device, llama: &Llama, progress: &mut dyn FnMut(f64)) -> Result<Self> {
         let config = llama.config();
-        let sizes = Sizes::new(config)?;
+        let weights = DeviceWeights::upload(device, config, llama.weights(), progress)?;
+        Self::new(device, config, weights)
+    }
+
+    /// Random weights in the shapes of `config`, the same on every run: for measurements without a checkpoint.
+    ///
+    /// # Errors
+    /// A model that the kernels do not take, a device without room for it.
+    pub fn random(
+        device: &Device,
+        config: &ModelConfig,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Self> {
+        const SEED: u64 = 42;
+        let weights = DeviceWeights::random(device, config, SEED, progress)?;
+        Self::new(device, config, weights)
+    }
+
+    fn new(device: &Device, config: &ModelConfig, weights: DeviceWeights<T>) -> Result<Self> {
+        let sizes = weights.sizes;
         let scaling = config.rope_scaling.map(|scaling| ops::Llama3Scaling {
             factor: scaling.factor,
             low_freq_factor: scaling.low_freq_factor,
@@ -41,7 +61,7 @@ impl<T: HalfPrecision> DeviceModel<T> {
         Ok(Self {
             device: device.clone(),
             sizes,
-            weights: DeviceWeights::upload(device, config, llama.weights(), progress)?,
+            weights,
             turns: device
                 .upload(&turns)
                 .at("copying the rotary embedding to the device")?,

@@ -31,7 +31,7 @@ pub struct DevicePlan {
     pub kv_cache: u64,
     /// The residual stream of the longest prompt and one layer's uncompressed keys and values.
     pub prompt: u64,
-    /// What a chunk of a prompt is worked through in.
+    /// What a chunk of a prompt is worked through in, with cuBLASLt's workspace on a GPU.
     pub chunk: u64,
     /// Scores, what is kept, and the kernels' workspaces.
     pub selection: u64,
@@ -55,6 +55,7 @@ impl DevicePlan {
         let mut plan = lengths.bytes(&sizes);
         // The table of the rotary embedding and the word of flags belong to the model.
         plan.weights = weight_bytes(config, &sizes) + (sizes.head_dim / 2 * 8 + 4) as u64;
+        plan.chunk += windowkv_kernels::matmul::workspace_bytes(device);
         Ok(plan)
     }
 
@@ -91,9 +92,10 @@ impl std::fmt::Display for DevicePlan {
 
 /// Bytes that a device has free, where it tells: the emulated GPU's memory is the host's.
 pub fn free_memory(device: &Device) -> Option<u64> {
-    (device.name() == "emulated")
-        .then(available_memory)
-        .flatten()
+    match device.name() {
+        "emulated" => available_memory(),
+        _ => device.free_memory(),
+    }
 }
 
 /// Elements of everything that one batch takes.

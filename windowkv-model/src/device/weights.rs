@@ -9,12 +9,12 @@ use crate::config::ModelConfig;
 use crate::weights::{LayerWeights, Linear, Tensor, Weights};
 
 /// Elements that are converted on the host at a time: no more of the model is ever in host memory.
-const PIECE: usize = 1 << 22;
+pub(super) const PIECE: usize = 1 << 22;
 
 /// A matrix `[out, in]` and what is added to its product.
 #[derive(Debug)]
 pub(super) struct DeviceLinear<T: HalfPrecision> {
-    weight: Buffer<T>,
+    pub(super) weight: Buffer<T>,
     pub(super) bias: Option<Buffer<T>>,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
@@ -45,11 +45,11 @@ pub(super) struct DeviceLayer<T: HalfPrecision> {
 /// All weights.
 #[derive(Debug)]
 pub(super) struct DeviceWeights<T: HalfPrecision> {
-    embed: Buffer<T>,
-    lm_head: Option<Buffer<T>>,
+    pub(super) embed: Buffer<T>,
+    pub(super) lm_head: Option<Buffer<T>>,
     pub(super) layers: Vec<DeviceLayer<T>>,
     pub(super) norm: Buffer<T>,
-    sizes: Sizes,
+    pub(super) sizes: Sizes,
 }
 
 impl<T: HalfPrecision> DeviceWeights<T> {

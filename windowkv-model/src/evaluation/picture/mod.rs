@@ -2,6 +2,7 @@
 
 mod chart;
 mod color;
+mod growth;
 mod heatmap;
 mod svg;
 
@@ -12,6 +13,7 @@ use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{self, fontdb};
 
 pub use chart::{Chart, Line};
+pub use growth::{Growth, Series};
 pub use heatmap::{HeatMap, heat_map, heat_maps};
 
 use crate::{Error, Result};
