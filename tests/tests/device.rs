@@ -445,6 +445,16 @@ fn requests_that_cannot_be_served_say_so() {
     };
     let error = new(&ids, &SnapKv::new(config)).unwrap();
     assert!(error.contains("--device cpu"), "{error}");
+    // Refused by the plan, before there is any memory.
+    let long = PromptShape {
+        seqlen: 140_000,
+        method: &H2o::new(token_config(10, Pooling::Max)),
+        new_tokens: 1,
+    };
+    let gpu = Device::emulated();
+    let error = DevicePlan::new(&gpu, model.llama.config(), &[long], 2048).unwrap_err();
+    assert!(error.to_string().contains("131,072"), "{error}");
+    assert_eq!(gpu.trace().allocations, 0);
     assert!(new(&[], &FullKv).unwrap().contains("empty"));
     assert!(new(&[99_999], &FullKv).unwrap().contains("99999"));
     let request = Request {

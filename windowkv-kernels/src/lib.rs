@@ -48,6 +48,7 @@ mod observation;
 pub mod ops;
 #[doc(hidden)]
 pub mod probe;
+mod range;
 mod sampling;
 mod trace;
 mod view;
@@ -58,6 +59,7 @@ pub use element::{Element, Float, HalfPrecision};
 pub use error::Error;
 pub use flags::Flags;
 pub use observation::Observation;
+pub use range::{Range, range};
 pub use sampling::Sampling;
 pub use trace::Trace;
 pub use view::{

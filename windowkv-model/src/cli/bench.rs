@@ -283,7 +283,10 @@ fn chart(points: &[Measurement], model: &str, device: &str) -> Growth {
     }
     Growth {
         title: "Decode speed and memory as prompts grow".to_owned(),
-        subtitle: format!("{model}, {device}"),
+        subtitle: match device {
+            "emulated" => format!("{model}, on the emulated GPU: speeds are not a GPU's"),
+            _ => format!("{model}, {device}"),
+        },
         axes: [
             "decoded tokens a second".to_owned(),
             "peak memory of the device (MiB)".to_owned(),

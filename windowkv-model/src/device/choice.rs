@@ -13,6 +13,9 @@ use windowkv_ref::policy::WindowChoice;
 use super::step::Step;
 use crate::{Error, Result};
 
+/// Scores of a row that `ops::select` takes at most.
+const MAX_WINDOWS: usize = 131_072;
+
 /// How one layer chooses, and where its choice lies.
 #[derive(Debug, Clone)]
 pub(super) struct LayerPlan {
@@ -135,6 +138,12 @@ fn observed(rule: Rule, num_heads_kv: usize) -> Result<(Observation, usize, usiz
                 usize::from(first > 0),
                 usize::from(first > 0),
             )
+        }
+        Rule::Scored(scored) if scored.num_windows > MAX_WINDOWS => {
+            return Err(Error::DeviceRequest {
+                what: "a choice among more than 131,072 windows or tokens",
+                way_out: "use --method windowkv with longer windows, a shorter --max-input-len, or --device cpu",
+            });
         }
         Rule::Scored(scored) => {
             let rows = match scored.chooser {

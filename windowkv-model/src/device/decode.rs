@@ -1,6 +1,6 @@
 //! One new token of every sequence: nine launches a layer, and five around them.
 
-use windowkv_kernels::{CacheLayout, HalfPrecision, Strides, Tensor, TensorMut, ops};
+use windowkv_kernels::{CacheLayout, HalfPrecision, Strides, Tensor, TensorMut, ops, range};
 
 use super::batch::Batch;
 use super::layer::{rows_of, rows_of_mut};
@@ -16,6 +16,7 @@ impl<T: HalfPrecision> Batch<'_, T> {
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) with the step.
     pub fn step(&mut self) -> Result<()> {
+        let _step = range(|| "decode step".to_owned());
         #[cfg(feature = "cuda")]
         if self.model.device.name() == "cuda" {
             return self.graph_step();

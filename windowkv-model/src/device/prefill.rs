@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use windowkv_kernels::{
     CacheLayout, CacheMut, HalfPrecision, RowsF32, RowsF32Mut, Sequences, Strides, Tensor,
-    TensorMut, ops,
+    TensorMut, ops, range,
 };
 
 use super::batch::Batch;
@@ -80,9 +80,12 @@ impl<T: HalfPrecision> Batch<'_, T> {
         let (mut first_id, total) = (0, self.lengths.ids.max(1) as f64);
         for sequence in 0..self.lengths.batch() {
             let seqlen = self.lengths.sequences[sequence].seqlen;
+            let _prompt = range(|| format!("prefill of prompt {sequence}"));
             self.embed_prompt(first_id..first_id + seqlen)?;
             for layer in 0..sizes.num_layers {
+                let _layer = range(|| format!("layer {layer}"));
                 self.prefill_layer(sequence, layer)?;
+                let _compression = range(|| "compression".to_owned());
                 self.compress(sequence, layer)?;
                 let part = (layer + 1) as f64 / sizes.num_layers as f64;
                 progress((first_id as f64 + part * seqlen as f64) / total);
