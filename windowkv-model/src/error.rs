@@ -281,6 +281,12 @@ pub enum Error {
          input"
     )]
     EmptyPrompt,
+    /// A file of prompts has none.
+    #[error("{} has no prompt; give one JSON object a line", path.display())]
+    NoPrompts {
+        /// The file.
+        path: PathBuf,
+    },
     /// A setting is out of its limits.
     #[error("{name} is {value}; it must be {expected}")]
     Setting {

@@ -1,7 +1,7 @@
 //! Reading small files without trusting them.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 
 /// The greatest length of `config.json` and `generation_config.json`, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// What the name of a file that is being written ends with.
+pub(crate) const NEW: &str = ".new";
 
 /// Opens a regular file for reading; a folder, pipe or device is refused before it is opened, so
 /// that a pipe without a writer cannot hang the program.
@@ -65,6 +68,37 @@ pub(crate) fn read_optional(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> 
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Writes a file whole or not at all, whatever interrupts it: beside its place first, from where it is moved there.
+/// What was there before stays until then.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(NEW);
+    let new = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        sync_dir(dir.unwrap_or(Path::new(".")))
+    };
+    write().map_err(|source| {
+        let _ = std::fs::remove_file(&new);
+        Error::io(path, "write", source)
+    })
+}
+
+/// Lets a new name in a folder survive a power cut.
+pub(crate) fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    if cfg!(unix) {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The text of `bytes`; `origin` is the path that an error names.

@@ -213,7 +213,12 @@ fn odd_input_is_told() {
         b"{\"prompt\": \"a\", \"task\": \"qa\"}\n",
         "\"qa\"",
     );
-    ends(1, &["classify", "accuracy", "--jsonl", "-"], b"", "empty");
+    for command in [
+        &["classify", "--jsonl", "-"][..],
+        &["classify", "accuracy", "--jsonl", "-"],
+    ] {
+        ends(1, command, b"", "standard input has no prompt");
+    }
     ends(2, &["classify", "--field", "text"], b"a", "--jsonl");
     ends(
         2,
@@ -417,7 +422,7 @@ fn niah_classifies_each_prompt_once() {
         assert!(record["task_score"].as_f64().unwrap() > 0.55, "{record}");
     }
     let settings = manifest(&dir)["settings"].clone();
-    assert_eq!(settings["task"]["auto"]["name"], "embedded");
+    assert_eq!(settings["task"]["auto"]["classifier"], "embedded");
     let methods = &settings["grid"]["variants"];
     let strategy = |task: &str| methods[0][task]["window"]["strategy"].clone();
     assert_eq!(
@@ -430,7 +435,7 @@ fn niah_classifies_each_prompt_once() {
         (&["--task=aggregation"][..], "mix: task is "),
         (
             &bert[..],
-            "task.auto.name is \"embedded\" there and \"bert-fixture\" here",
+            "task.auto.classifier is \"embedded\" there and \"bert\" here",
         ),
     ] {
         let args = [&grid[..], &["--resume"], other].concat();

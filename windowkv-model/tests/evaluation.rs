@@ -369,7 +369,7 @@ fn a_model_folder_is_known_by_its_content() {
     }
     let moved = parent.path().join("elsewhere");
     fs::create_dir(&moved).unwrap();
-    let moved = moved.join("model");
+    let moved = moved.join("renamed");
     fs::rename(&model, &moved).unwrap();
     succeeds(&mut run(&moved, &dir, &["--resume"]));
     let weights = moved.join("model.safetensors");
@@ -378,7 +378,7 @@ fn a_model_folder_is_known_by_its_content() {
     fs::write(&weights, bytes).unwrap();
     refuses(
         &mut run(&moved, &dir, &["--resume"]),
-        &["other settings", "model.sha256 is"],
+        &["other settings", "model_sha256 is"],
     );
 }
 

@@ -5,7 +5,7 @@
 //! ```
 //! Sound and hostile files are mutated: their bytes, or the pickle stream within a sound archive, so that the
 //! machine behind the container is reached. It prints how many files were read; a panic prints the seed and the
-//! number of the file, which together bring it back, and leaves the file. `fuzz/` runs the same target under cargo-fuzz.
+//! number of the file, which together bring it back, and leaves the file.
 
 #[path = "pth/archive.rs"]
 mod archive;

@@ -79,6 +79,39 @@ fn a_prompt_without_a_known_word_is_localization_and_says_so() {
     }
 }
 
+/// Instructions like those of real benchmarks, with what stands between their parts there: texts, code, examples.
+#[test]
+fn instructions_of_benchmarks_get_their_tasks() {
+    let stories = filler(3000, 7);
+    let code = "def area(width, height):\n    return width * height\n".repeat(100);
+    let examples = "Question: How far is it to the moon?\nKind: distance\n".repeat(100);
+    let mut counted = [0; 2];
+    for line in include_str!("task-prompts/benchmarks.txt").lines() {
+        let Some((task, rest)) = line.split_once(" | ").filter(|_| !line.starts_with('#')) else {
+            continue;
+        };
+        let (like, template) = rest.split_once(" | ").expect("what it is like");
+        let expected = match task {
+            "localization" => Task::Localization,
+            "aggregation" => Task::Aggregation,
+            other => panic!("{other}"),
+        };
+        let template = template.replace("\\n", "\n");
+        let contexts = match like {
+            like if like.contains("code") => [&code[..], &code[..300]],
+            like if like.contains("examples") => [&examples[..], &examples[..400]],
+            _ => [&stories[..], &stories[..500]],
+        };
+        for context in contexts {
+            let decision = classify(&template.replace("{context}", context));
+            assert_eq!(decision.task, expected, "{like}: {decision:?}");
+            counted[usize::from(expected == Task::Aggregation)] += 1;
+        }
+    }
+    println!("{counted:?} prompts like those of benchmarks, all right");
+    assert!(counted.iter().all(|&count| count >= 20), "{counted:?}");
+}
+
 fn longbench() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
     let dir = std::env::var_os("WINDOWKV_LONGBENCH")

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use windowkv_model::classifier::TaskClassifier;
 use windowkv_model::demo;
 use windowkv_model::inspect::{Prompt, Span, inspect, page};
 use windowkv_model::runner::Model;
@@ -63,8 +64,13 @@ impl Page {
             method.start(model.llama.shape(), ids.len()).is_ok()
         };
         let compressions: Vec<Compression> = compressions.into_iter().filter(fits).collect();
-        let inspection =
+        let mut inspection =
             inspect(model, &ids, prompt, &compressions, &mut |_| ()).expect("an inspection");
+        let decision = TaskClassifier::embedded()
+            .classify(text)
+            .expect("a decision");
+        inspection.task = Some(decision.task);
+        inspection.task_score = Some(decision.score);
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("page.html");
         std::fs::write(&path, page::html(&inspection)).expect("a file");

@@ -275,6 +275,14 @@ async fn similarity_and_budgets_are_shown() {
     browser.look(1280, 900, false, false).await;
     browser.open(&page.path).await;
     let windowkv = &page.json["methods"][page.method("windowkv")];
+    // The demo's question is a localization, and the page says so beside what follows from it.
+    assert_eq!(page.json["task"], "localization");
+    assert!(
+        browser
+            .text("#figures")
+            .await
+            .contains("tasklocalizationwindow, suffix")
+    );
     for (index, similarity) in windowkv["similarity"]
         .as_array()
         .unwrap()

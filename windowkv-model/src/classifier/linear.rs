@@ -5,7 +5,7 @@ use windowkv_ref::policy::Task;
 use super::features::{BUCKETS, Features};
 
 /// `task-classifier/weights.bin`.
-static WEIGHTS: &[u8] = include_bytes!("../../task-classifier/weights.bin");
+pub(crate) static WEIGHTS: &[u8] = include_bytes!("../../task-classifier/weights.bin");
 
 /// First bytes of a file of weights; the digit is the version of features and format.
 const MAGIC: [u8; 8] = *b"WKVTASK1";

@@ -38,8 +38,8 @@ impl Default for TrainingSettings {
     fn default() -> Self {
         Self {
             seed: 1,
-            variants: 40,
-            epochs: 12,
+            variants: 120,
+            epochs: 4,
             rate: 0.5,
             decay: 0.1,
         }

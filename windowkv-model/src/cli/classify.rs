@@ -221,9 +221,6 @@ impl Accuracy {
             })?,
             None => self.held_out(&classifier, &mut measured)?,
         }
-        if measured.all.total() == 0 {
-            return Err(Error::EmptyPrompt);
-        }
         if self.json {
             return print(&format!("{}\n", measured.report()));
         }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::needle::{Defaults, NeedleArgs, summary, table, write_summary};
+use super::compression::TUNING;
+use super::needle::{Defaults, NEEDLE, NeedleArgs, summary, table, write_summary};
 use super::output::{bytes, grouped};
 use super::terminal::{print, say};
 use crate::Result;
@@ -19,7 +20,7 @@ const DEFAULTS: Defaults = Defaults {
     command: "compare",
     demo_lengths: &[1024],
     lengths: &[4000],
-    demo_prompts: 5,
+    demo_prompts: 18,
     demo_capacities: &["6%", "12%", "25%", "50%"],
     capacities: &["256", "512", "1024", "2048"],
     methods: &[
@@ -41,15 +42,17 @@ const DEFAULTS: Defaults = Defaults {
     windowkv compare --resume                         go on after an interruption\n  \
     windowkv longbench LongBench --datasets qasper,trec --capacities 256,512,1024 --out lb\n  \
     windowkv compare --longbench lb                   LongBench's scores instead of needles\n\n\
-    Defaults: the demo model gets length 1024, 5 prompts for each depth and capacities 6%,12%,25%,50%; others get\n\
+    Defaults: the demo model gets length 1024, 18 prompts for each depth and capacities 6%,12%,25%,50%; others get\n\
     length 4000, 1 prompt for each depth and capacities 256,512,1024,2048.\n\n\
     The folder gets manifest.json, records.jsonl, summary.md and .json, and the charts compare-exact and\n\
     compare-rouge1 (with --longbench: compare-longbench) as SVG and PNG.")]
 pub(super) struct Compare {
     /// Run nothing: compare by the scores of a run of `windowkv longbench`, the folder that it is in
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["model_dir", "lengths", "depths", "prompts", "methods",
-          "capacities", "haystack", "needle", "resume", "shard", "out"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = TUNING, conflicts_with_all = NEEDLE)]
     longbench: Option<PathBuf>,
+    /// One JSON object on standard output instead of the table
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     needle: NeedleArgs,
 }
@@ -57,10 +60,10 @@ pub(super) struct Compare {
 impl Compare {
     pub(super) fn run(&self) -> Result<()> {
         if let Some(dir) = &self.longbench {
-            return report_longbench(dir, self.needle.json());
+            return report_longbench(dir, self.json);
         }
         match self.needle.execute(&DEFAULTS)? {
-            Some(dir) => report(&dir, self.needle.json()),
+            Some(dir) => report(&dir, self.json),
             None => Ok(()),
         }
     }
@@ -182,7 +185,7 @@ fn model_name(dir: &Path) -> Result<String> {
     let manifest = Manifest::read(dir)?;
     let name = manifest
         .as_ref()
-        .and_then(|m| m.settings["model"]["name"].as_str());
+        .and_then(|m| m.labels.get("model")?.as_str());
     Ok(match name {
         Some(crate::demo::NAME) => "demo model".to_owned(),
         name => name.unwrap_or("model").to_owned(),

@@ -33,6 +33,28 @@ pub(super) struct CompressionArgs {
     released: ReleasedArgs,
 }
 
+/// The options of [`TuningArgs`] and of what it contains, which a command that runs nothing has no use for.
+pub(super) const TUNING: [&str; 18] = [
+    "task",
+    "bert_model_dir",
+    "classifier_dir",
+    "localization",
+    "aggregation",
+    "task_mapping",
+    "window_select_strategy",
+    "review_window_size",
+    "shared_layers",
+    "suffix_max",
+    "suffix_avg",
+    "beta",
+    "budget_rule",
+    "score_pooling",
+    "window_size",
+    "kernel_size",
+    "pooling",
+    "granularity",
+];
+
 /// What shapes each method; the options go by their names with underscores as well
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Compression (names with underscores work as well)")]
@@ -71,7 +93,8 @@ pub(super) struct TuningArgs {
         default_value_t = 1
     )]
     score_pooling: usize,
-    /// Other methods: last tokens that always stay [default: 8; StreamingLLM all but 4]
+    /// Other methods: last tokens that always stay [default: 8, in evaluations of the demo model 16; StreamingLLM all
+    /// but 4]
     #[arg(long, alias = "window_size", value_name = "TOKENS")]
     window_size: Option<usize>,
     /// SnapKV, PyramidKV: odd width of the pooling

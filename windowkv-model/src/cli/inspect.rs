@@ -1,7 +1,6 @@
 //! `windowkv inspect`
 
-use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -20,7 +19,7 @@ use crate::inspect::{Cut, Estimate, Inspection, Prompt, Span, Unit, inspect, pag
 use crate::runner::{MemoryPlan, Model, available_memory};
 use crate::settings::{Compression, cut_middle};
 use crate::tokenizer::Piece;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// The largest page that is written, in bytes: what a browser on a phone still opens.
 const MAX_PAGE_BYTES: u64 = 64 << 20;
@@ -119,7 +118,7 @@ impl Inspect {
         if to_stdout {
             return print(&html);
         }
-        write_page(&self.output, &html)?;
+        files::write_whole(&self.output, html.as_bytes())?;
         let task = decision.as_ref().map(task::described);
         let page_bytes = html.len() as u64;
         print(&summary(&inspection, task, &self.output, page_bytes))
@@ -312,7 +311,7 @@ fn check_target(path: &Path) -> Result<()> {
     std::fs::metadata(folder.unwrap_or(Path::new(".")))
         .map_err(|error| Error::io(path, "write", error))?;
     let mut start = Vec::new();
-    match crate::files::open_regular(path) {
+    match files::open_regular(path) {
         Ok(file) => {
             let mark = file.take(page::MARK.len() as u64).read_to_end(&mut start);
             mark.map_err(|error| Error::io(path, "read", error))?;
@@ -329,23 +328,6 @@ fn check_target(path: &Path) -> Result<()> {
             path: path.to_owned(),
         })
     }
-}
-
-/// Writes the whole page beside its place and then moves it there, so that a full disk leaves an older page as it is.
-fn write_page(path: &Path, html: &str) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let written = File::create_new(&part)
-        .and_then(|mut file| {
-            file.write_all(html.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| std::fs::rename(&part, path));
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&part);
-        Error::io(path, "write", error)
-    })
 }
 
 /// What a person sees without the page.

@@ -8,23 +8,23 @@ use serde_json::{Map, Value, json};
 use windowkv_ref::methods::{Method, MethodKind};
 use windowkv_ref::policy::Task;
 
-use super::compression::{MethodSpec, TuningArgs, default_capacity, say_notes};
-use super::run::RunArgs;
-use super::terminal::{print, say};
+use super::compression::{MethodSpec, TUNING, TuningArgs, default_capacity, say_notes};
+use super::longbench_report::{self, Form};
+use super::run::{RunArgs, labels, sha256};
+use super::terminal::say;
+use crate::Result;
 use crate::classifier::TaskChooser;
 use crate::evaluation::Variant;
 use crate::evaluation::fingerprint::Fingerprint;
 use crate::evaluation::longbench::{
-    DataFile, Dataset, Limits, Prediction, Prompt, Prompts, Published, SCORES, Scored, Scores,
-    Skipped, Table, csv, datasets_in, markdown, prediction_files, score_file,
+    DataFile, Dataset, Limits, Prediction, Prompt, Prompts, Published, Sample, Skipped, datasets_in,
 };
-use crate::evaluation::run::{Case, MANIFEST, Manifest, Plan, Run};
+use crate::evaluation::run::{Case, Plan};
 use crate::runner::{Model, Request, Sampling, check_memory, generate_each};
 use crate::settings::Capacity;
-use crate::{Error, Result};
 
 /// The command's name in manifests.
-const COMMAND: &str = "longbench";
+pub(super) const COMMAND: &str = "longbench";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -76,12 +76,16 @@ pub(super) struct LongBench {
     #[arg(long)]
     predict_only: bool,
     /// Score predictions and run nothing: a file, a folder of them, or that of a run (may be given several times)
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["data", "model_dir", "datasets", "samples", "methods",
-          "capacities", "task", "max_input_len", "no_chat_template", "predict_only", "resume", "shard"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = TUNING,
+          conflicts_with_all = ["data", "model_dir", "datasets", "samples", "methods", "capacities", "max_input_len",
+          "no_chat_template", "predict_only", "resume", "shard"])]
     score: Vec<PathBuf>,
     /// Print the table as CSV instead of Markdown
     #[arg(long, conflicts_with = "predict_only")]
     csv: bool,
+    /// One JSON object on standard output instead of the table
+    #[arg(long, conflicts_with_all = ["predict_only", "csv"])]
+    json: bool,
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
@@ -130,7 +134,12 @@ impl LongBench {
     pub(super) fn run(&self) -> Result<()> {
         match &self.data {
             Some(dir) => self.evaluate(dir),
-            None => self.score(),
+            None => longbench_report::of_predictions(
+                &self.score,
+                self.longbench_e,
+                self.run.out(),
+                self.form(),
+            ),
         }
     }
 
@@ -159,12 +168,19 @@ impl LongBench {
             prompts,
             variants,
         };
+        evaluation.check(self.most())?;
         let plan = self.plan(&evaluation)?;
         let settings = self.settings(&evaluation)?;
         let mut work = |cases: &[&Question]| evaluation.answer(cases);
-        let run = self.run.execute(COMMAND, settings, &plan, &mut work)?;
+        let run = self.run.execute(
+            COMMAND,
+            settings,
+            labels(self.model_dir.as_deref()),
+            &plan,
+            &mut work,
+        )?;
         if skipped.count > 0 {
-            say(skipped_note(skipped.count).trim());
+            say(longbench_report::skipped_note(skipped.count).trim());
         }
         if self.predict_only {
             let done = run.done();
@@ -174,7 +190,7 @@ impl LongBench {
             ));
             return Ok(());
         }
-        self.report_run(&evaluation, &plan, &run, &skipped)
+        longbench_report::of_run(run.dir(), self.form())
     }
 
     /// The datasets that were asked for, or all that are there.
@@ -216,8 +232,13 @@ impl LongBench {
         Ok(variants)
     }
 
+    /// Samples of each dataset, at most.
+    fn most(&self) -> usize {
+        self.samples.map_or(usize::MAX, |samples| samples as usize)
+    }
+
     fn plan(&self, evaluation: &Evaluation) -> Result<Plan<Question>> {
-        let most = self.samples.map_or(usize::MAX, |samples| samples as usize);
+        let most = self.most();
         let mut questions = Vec::new();
         for (index, file) in evaluation.files.iter().enumerate() {
             for sample in 0..file.len().min(most) {
@@ -251,7 +272,7 @@ impl LongBench {
             .collect();
         let [templates, lengths] = evaluation.prompts.hashes();
         Ok(json!({
-            "model": Fingerprint::of(self.model_dir.as_deref())?,
+            "model_sha256": sha256(&Fingerprint::of(self.model_dir.as_deref())?)?,
             "known_as": Published::of(config).map(|published| published.model),
             "longbench_e": self.longbench_e, "samples": self.samples, "files": files,
             "dataset2prompt_sha256": templates, "dataset2maxlen_sha256": lengths,
@@ -260,116 +281,53 @@ impl LongBench {
         }))
     }
 
-    fn report_run(
-        &self,
-        evaluation: &Evaluation,
-        plan: &Plan<Question>,
-        run: &Run<Prediction>,
-        skipped: &Skipped,
-    ) -> Result<()> {
-        let mut scores = Scores::default();
-        let mut lines = String::new();
-        for (case, prediction) in run.records() {
-            let scored = prediction.scored();
-            scores.add(&scored);
-            push_line(
-                &mut lines,
-                json!({"case": case, "id": plan.id(case)}),
-                &scored,
-            );
+    /// How standard output gets the tables.
+    fn form(&self) -> Form {
+        match (self.csv, self.json) {
+            (true, _) => Form::Csv,
+            (_, true) => Form::Json,
+            _ => Form::Markdown,
         }
-        let published = Published::of(evaluation.model.llama.config());
-        let tables = Table::of(&scores, self.longbench_e, published);
-        let mut notes = skipped_note(skipped.count);
-        let (done, all) = (run.done(), plan.len());
-        if done < all {
-            let shard = format!("Shard {}", run.manifest().shard);
-            notes += &part_note(&shard, done, all);
-        }
-        self.report(&tables, &notes, Some((run.dir(), &lines)))
-    }
-
-    fn score(&self) -> Result<()> {
-        let mut scores = Scores::default();
-        let mut skipped = Skipped::default();
-        let mut lines = String::new();
-        let mut extended = self.longbench_e;
-        let mut published = BTreeSet::new();
-        let mut unfinished = String::new();
-        // Lines of the data that runs have left out.
-        let mut before = 0;
-        for path in &self.score {
-            let manifest = if path.join(MANIFEST).is_file() {
-                Manifest::read(path)?
-            } else {
-                None
-            };
-            let of_run = |name: &str| manifest.as_ref().and_then(|run| run.settings.get(name));
-            extended |= of_run("longbench_e") == Some(&Value::Bool(true));
-            let known = of_run("known_as");
-            let files = of_run("files").and_then(Value::as_object).into_iter();
-            let counts = files.flat_map(Map::values).map(|file| &file["skipped"]);
-            before += counts.filter_map(Value::as_u64).sum::<u64>() as usize;
-            published.insert(known.and_then(Value::as_str).map(str::to_owned));
-            let mut used = 0;
-            for file in prediction_files(path)? {
-                let mut each = |line: usize, scored: &Scored| {
-                    used += 1;
-                    push_line(&mut lines, json!({"file": file, "line": line}), scored);
-                };
-                skipped.extend(score_file(&file, extended, &mut scores, &mut each)?);
-            }
-            if let Some(run) = manifest.filter(|run| used < run.cases) {
-                unfinished += &part_note(&path.display().to_string(), used, run.cases);
-            }
-        }
-        say_notes(&skipped.notes());
-        // The paper's figures stand beside predictions of their own model alone.
-        let published = match published.into_iter().collect::<Vec<_>>().as_slice() {
-            [Some(model)] => Published::named(model),
-            _ => None,
-        };
-        let tables = Table::of(&scores, extended, published);
-        let notes = skipped_note(skipped.count + before) + &unfinished;
-        self.report(
-            &tables,
-            &notes,
-            self.run.out().map(|dir| (dir, lines.as_str())),
-        )
-    }
-
-    /// Prints the tables, and writes them and the score of each case into a folder.
-    fn report(&self, tables: &[Table], notes: &str, folder: Option<(&Path, &str)>) -> Result<()> {
-        let text = markdown(tables) + notes;
-        let values = csv(tables);
-        if let Some((dir, scores)) = folder {
-            std::fs::create_dir_all(dir)
-                .map_err(|source| Error::io(dir, "create the folder", source))?;
-            write(&dir.join("table.md"), &text)?;
-            write(&dir.join("table.csv"), &values)?;
-            write(&dir.join(SCORES), scores)?;
-        }
-        print(if self.csv { &values } else { &text })
     }
 }
 
 impl Evaluation {
-    /// Answers one sample by the methods of `cases`.
-    fn answer(&self, cases: &[&Question]) -> Result<Vec<Prediction>> {
-        let first = cases[0];
-        let file = &self.files[first.file];
+    /// Refuses a run that the memory could not hold, before it begins: by the longest sample of each dataset.
+    fn check(&self, most: usize) -> Result<()> {
+        let tasks = match &self.chooser {
+            Some(chooser) => chooser.tasks(),
+            None => &[Task::Localization],
+        };
+        for file in &self.files {
+            let (_, prompt, limits) = self.prompt(file, &file.sample(file.longest(most))?)?;
+            for &task in tasks {
+                let variants: Vec<&Variant> = self.variants.iter().collect();
+                check_memory_of(&self.model, &variants, task, &prompt, limits)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The text of a sample as LongBench writes it, and the prompt that the model gets.
+    fn prompt(&self, file: &DataFile, sample: &Sample) -> Result<(String, Prompt, Limits)> {
         let dataset = file.dataset();
-        let sample = file.sample(first.sample)?;
-        let text = self
-            .prompts
-            .template(dataset)
-            .fill(&sample.context, &sample.input);
+        let template = self.prompts.template(dataset);
+        let text = template.fill(&sample.context, &sample.input);
         let limits = Limits {
             max_input_len: self.max_input_len,
             max_new_tokens: self.prompts.max_new_tokens(dataset),
         };
         let chat = self.chat && dataset.takes_chat_form();
         let prompt = Prompt::new(&self.model, &text, chat, limits)?;
+        Ok((text, prompt, limits))
+    }
+
+    /// Answers one sample by the methods of `cases`.
+    fn answer(&self, cases: &[&Question]) -> Result<Vec<Prediction>> {
+        let first = cases[0];
+        let file = &self.files[first.file];
+        let sample = file.sample(first.sample)?;
+        let (text, prompt, limits) = self.prompt(file, &sample)?;
         // Once for all methods: the text as LongBench writes it, without cut and chat form.
         let chooser = self.chooser.as_ref();
         let decision = chooser.map(|chooser| chooser.choose(&text)).transpose()?;
@@ -378,18 +336,16 @@ impl Evaluation {
             .iter()
             .map(|case| &self.variants[case.variant])
             .collect();
+        check_memory_of(&self.model, &variants, task, &prompt, limits)?;
         let methods: Vec<Box<dyn Method<f32>>> = variants
             .iter()
             .map(|variant| variant.compression(task).method(prompt.ids.len()))
             .collect();
-        let methods: Vec<&dyn Method<f32>> = methods.iter().map(|method| &**method).collect();
-        let seqlen = prompt.ids.len();
-        check_memory(&self.model, &methods, seqlen, limits.max_new_tokens)?;
         let requests: Vec<Request<'_>> = methods
             .iter()
-            .map(|&method| Request {
+            .map(|method| Request {
                 ids: &prompt.ids,
-                method,
+                method: &**method,
                 max_new_tokens: limits.max_new_tokens,
                 sampling: Sampling::default(),
                 stop_strings: &[],
@@ -401,7 +357,7 @@ impl Evaluation {
             .iter()
             .zip(answers)
             .map(|(variant, answer)| Prediction {
-                dataset,
+                dataset: file.dataset(),
                 line: file.line(first.sample),
                 id: sample.id.clone(),
                 method: variant.method.clone(),
@@ -412,7 +368,8 @@ impl Evaluation {
                 length: sample.length,
                 task: decision.as_ref().map(|it| it.task),
                 task_score: decision.as_ref().map(|it| it.score),
-                prompt_tokens: seqlen,
+                task_uncertain: decision.as_ref().is_some_and(|it| it.uncertain),
+                prompt_tokens: prompt.ids.len(),
                 prompt_tokens_cut: prompt.cut,
                 new_tokens: answer.ids.len(),
                 finish: answer.finish,
@@ -423,34 +380,19 @@ impl Evaluation {
     }
 }
 
-/// Says that a table is of a part of a run.
-fn part_note(part: &str, done: usize, all: usize) -> String {
-    format!(
-        "\n{part}: {done} of the run's {all} cases; --resume finishes a part, `windowkv merge` joins them.\n"
-    )
-}
-
-fn skipped_note(count: usize) -> String {
-    match count {
-        0 => String::new(),
-        1 => "\n1 line that could not be used was skipped.\n".to_owned(),
-        count => format!("\n{count} lines that could not be used were skipped.\n"),
-    }
-}
-
-/// Adds a line with a score, and with what `place` says of where it comes from.
-fn push_line(lines: &mut String, mut place: Value, scored: &Scored) {
-    let scored = serde_json::to_value(scored).expect("a score has text keys");
-    if let (Value::Object(line), Value::Object(scored)) = (&mut place, scored) {
-        line.extend(scored);
-    }
-    *lines += &format!("{place}\n");
-}
-
-/// Writes a file whole or not at all.
-fn write(path: &Path, text: &str) -> Result<()> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, text)
-        .and_then(|()| std::fs::rename(&new, path))
-        .map_err(|source| Error::io(path, "write", source))
+/// Refuses methods on a prompt that the memory could not hold.
+fn check_memory_of(
+    model: &Model,
+    variants: &[&Variant],
+    task: Task,
+    prompt: &Prompt,
+    limits: Limits,
+) -> Result<()> {
+    let seqlen = prompt.ids.len();
+    let methods: Vec<Box<dyn Method<f32>>> = variants
+        .iter()
+        .map(|variant| variant.compression(task).method(seqlen))
+        .collect();
+    let methods: Vec<&dyn Method<f32>> = methods.iter().map(|method| &**method).collect();
+    check_memory(model, &methods, seqlen, limits.max_new_tokens)
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::longbench_report::{self, Form};
 use super::terminal::say;
-use super::{compare, niah};
+use super::{compare, longbench, niah};
 use crate::Result;
 use crate::evaluation::run;
 
@@ -36,13 +37,8 @@ impl Merge {
         match manifest.command.as_str() {
             "niah" => niah::report(&self.out, self.json),
             "compare" => compare::report(&self.out, self.json),
-            "longbench" => {
-                let out = self.out.display();
-                say(&format!(
-                    "`windowkv longbench --score {out} --out {out}` makes its table"
-                ));
-                Ok(())
-            }
+            longbench::COMMAND if self.json => longbench_report::of_run(&self.out, Form::Json),
+            longbench::COMMAND => longbench_report::of_run(&self.out, Form::Markdown),
             _ => Ok(()),
         }
     }

@@ -12,6 +12,7 @@ mod info;
 mod input;
 mod inspect;
 mod longbench;
+mod longbench_report;
 mod merge;
 mod needle;
 mod niah;
@@ -142,6 +143,27 @@ fn dispatch(command: Command) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where nothing is run, no option of a run is ignored in silence.
+    #[test]
+    fn what_is_only_looked_at_takes_no_option_of_a_run() {
+        let command = Cli::command();
+        let output = ["json", "csv", "out", "longbench_e", "help"];
+        for (name, mode) in [("compare", "longbench"), ("longbench", "score")] {
+            let command = command.find_subcommand(name).expect("a command");
+            let mode = command.get_arguments().find(|a| a.get_id() == mode);
+            let conflicts = command.get_arg_conflicts_with(mode.expect("its option"));
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str();
+                let takes = output.contains(&id) && !(name == "compare" && id == "out");
+                let global = argument.is_global_set();
+                if takes || global || Some(argument) == mode {
+                    continue;
+                }
+                assert!(conflicts.contains(&argument), "{name}: {id} is ignored");
+            }
+        }
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

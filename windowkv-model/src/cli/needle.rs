@@ -1,5 +1,6 @@
 //! What `niah` and `compare` have in common: the grid, the prompts, the run and its reports.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,7 +10,8 @@ use windowkv_ref::policy::Task;
 
 use super::compression::{MethodSpec, TuningArgs, say_notes};
 use super::output::{bytes, grouped};
-use super::run::RunArgs;
+use super::run::{RunArgs, labels, sha256};
+use super::task::say_uncertain;
 use super::terminal::{print, say};
 use crate::classifier::TaskChooser;
 use crate::evaluation::fingerprint::Fingerprint;
@@ -17,10 +19,10 @@ use crate::evaluation::needle::{
     Grid, Haystack, NeedleRecord, Prompts, Summary, TextNeedle, VariantSummary, answer,
 };
 use crate::evaluation::picture::{self, HeatMap, heat_map, heat_maps};
-use crate::evaluation::run::{Finished, Shard};
+use crate::evaluation::run::{Case, Finished, Shard};
 use crate::runner::{Model, check_memory};
 use crate::settings::Capacity;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// The grid where the user does not say.
 pub(super) struct Defaults {
@@ -49,11 +51,34 @@ const MAX_COUNT: usize = 10_000_000;
 /// Tokens of text that prompts are cut from, but for a single prompt that is longer.
 const MAX_HAYSTACK_TOKENS: usize = 1 << 19;
 
+/// The options of [`NeedleArgs`] but for those of compression.
+pub(super) const NEEDLE: [&str; 17] = [
+    "model_dir",
+    "lengths",
+    "depths",
+    "prompts",
+    "methods",
+    "capacities",
+    "haystack",
+    "needle",
+    "question",
+    "answer",
+    "template",
+    "max_new_tokens",
+    "facts",
+    "answer_tokens",
+    "out",
+    "resume",
+    "shard",
+];
+/// Options with which the demo model's own prompts are not used.
+const OF_TEXT: [&str; 4] = ["model_dir", "haystack", "needle", "template"];
+
 /// The grid and the needle
 #[derive(Debug, Args)]
 pub(super) struct NeedleArgs {
     /// Folder of the model as Hugging Face writes it [default: the embedded demo model]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, alias = "model_dir", value_name = "DIR")]
     model_dir: Option<PathBuf>,
     /// Prompt lengths in tokens, the question included
     #[arg(long, value_delimiter = ',', value_name = "TOKENS", value_parser = count)]
@@ -65,14 +90,12 @@ pub(super) struct NeedleArgs {
     #[arg(long, value_name = "N", value_parser = count)]
     prompts: Option<usize>,
     /// Methods; `windowkv:9` is WindowKV whose scores are pooled over 9 tokens
-    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    #[arg(long, alias = "method", value_delimiter = ',', value_name = "NAME")]
     methods: Option<Vec<MethodSpec>>,
     /// Tokens that a layer may keep on average, or shares of the prompt
-    #[arg(long, value_delimiter = ',', value_name = "TOKENS|PERCENT")]
+    #[arg(long, aliases = ["max-capacity-prompt", "max_capacity_prompt"], value_delimiter = ',',
+          value_name = "TOKENS|PERCENT")]
     capacities: Option<Vec<Capacity>>,
-    /// One JSON object on standard output instead of the table
-    #[arg(long)]
-    json: bool,
 
     /// Folder of *.txt files to hide the needle in [default: generated sentences]
     #[arg(long, value_name = "DIR", help_heading = "Needle")]
@@ -100,13 +123,14 @@ pub(super) struct NeedleArgs {
     #[arg(long, value_name = "TEXT", help_heading = "Needle")]
     template: Option<String>,
     /// New tokens at most [default: 30; demo model: by the answer]
-    #[arg(long, value_name = "N", value_parser = count, help_heading = "Needle")]
+    #[arg(long, alias = "max_new_tokens", value_name = "N", value_parser = count, help_heading = "Needle")]
     max_new_tokens: Option<usize>,
     /// Demo model: facts in each prompt, one of which is asked for
-    #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Needle")]
+    #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Needle", conflicts_with_all = OF_TEXT)]
     facts: usize,
     /// Demo model: words of each answer
-    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Needle")]
+    #[arg(long, alias = "answer_tokens", value_name = "N", default_value_t = 4, help_heading = "Needle",
+          conflicts_with_all = OF_TEXT)]
     answer_tokens: usize,
 
     #[command(flatten)]
@@ -133,10 +157,13 @@ impl NeedleArgs {
             .iter()
             .any(|text| text.is_some());
         let (prompts, source) = if demo && !own_needle && self.haystack.is_none() {
-            if self.max_new_tokens.is_some() {
-                say(
-                    "note: --max-new-tokens: the demo's answers end by themselves; used with --needle alone",
-                );
+            if let Some(tokens) = self.max_new_tokens {
+                return Err(Error::Setting {
+                    name: "--max-new-tokens",
+                    value: tokens.to_string(),
+                    expected: "left out with the demo's own prompts, whose answers end by themselves; it goes with \
+                               --needle, --template or --haystack",
+                });
             }
             let (facts, answer_tokens) = (self.facts, self.answer_tokens);
             let source =
@@ -169,17 +196,19 @@ impl NeedleArgs {
         let chooser = tasks.chooser_of(&grid.variants)?;
         check(&model, &prompts, &grid, chooser.as_ref())?;
         let settings = json!({
-            "model": Fingerprint::of(self.model_dir.as_deref())?,
+            "model_sha256": sha256(&Fingerprint::of(self.model_dir.as_deref())?)?,
             "prompts": source,
             "task": tasks.settings_of(&grid.variants)?,
             "grid": grid,
         });
         let plan = grid.plan()?;
-        let run = self
-            .run
-            .execute(defaults.command, settings, &plan, &mut |cases| {
-                answer(&model, &prompts, &grid, chooser.as_ref(), cases)
-            })?;
+        let run = self.run.execute(
+            defaults.command,
+            settings,
+            labels(self.model_dir.as_deref()),
+            &plan,
+            &mut |cases| answer(&model, &prompts, &grid, chooser.as_ref(), cases),
+        )?;
         let manifest = run.manifest();
         if manifest.shard != Shard::WHOLE {
             say(&format!(
@@ -192,11 +221,6 @@ impl NeedleArgs {
             return Ok(None);
         }
         Ok(Some(run.dir().to_owned()))
-    }
-
-    /// Whether standard output gets JSON.
-    pub(super) fn json(&self) -> bool {
-        self.json
     }
 
     fn grid(&self, model: &Model, defaults: &Defaults) -> Result<Grid> {
@@ -308,6 +332,10 @@ fn check(
 /// Reads the records of a run that is whole.
 pub(super) fn summary(dir: &Path, command: &'static str) -> Result<Summary> {
     let run = Finished::<NeedleRecord>::read(dir, command)?;
+    let uncertain = run.records.iter().map(|record| &record.record);
+    let uncertain = uncertain.filter(|record| record.task_uncertain);
+    let prompts: BTreeSet<String> = uncertain.map(|record| record.asked.unit()).collect();
+    say_uncertain(prompts.len());
     Ok(Summary::new(
         run.records.iter().map(|record| &record.record),
     ))
@@ -398,8 +426,7 @@ pub(super) fn write_summary(
 ) -> Result<()> {
     let as_json = serde_json::to_string_pretty(summary).expect("a summary has text keys") + "\n";
     for (name, text) in [("summary.json", as_json.as_str()), ("summary.md", markdown)] {
-        let path = dir.join(name);
-        std::fs::write(&path, text).map_err(|source| Error::io(&path, "write", source))?;
+        files::write_whole(&dir.join(name), text.as_bytes())?;
     }
     print(if json { &as_json } else { markdown })
 }

@@ -39,6 +39,9 @@ const DEFAULTS: Defaults = Defaults {
     The folder gets manifest.json, records.jsonl, summary.md and .json, and heat maps as SVG and PNG:\n\
     heatmap-<method>-<capacity> for each method, heatmaps for all of them.")]
 pub(super) struct Niah {
+    /// One JSON object on standard output instead of the table
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     needle: NeedleArgs,
 }
@@ -46,7 +49,7 @@ pub(super) struct Niah {
 impl Niah {
     pub(super) fn run(&self) -> Result<()> {
         match self.needle.execute(&DEFAULTS)? {
-            Some(dir) => report(&dir, self.needle.json()),
+            Some(dir) => report(&dir, self.json),
             None => Ok(()),
         }
     }

@@ -58,6 +58,9 @@ type EachLine<'a> = dyn FnMut(usize, &Map<String, Value>) -> Result<()> + 'a;
 
 /// Calls `each` with every object of a JSONL file (- is standard input) and the number of its line, from 1. Empty lines
 /// are passed over; lines are read one by one, so a long file takes no memory.
+///
+/// # Errors
+/// [`Error::NoPrompts`], lines that cannot be used, and what `each` gives.
 pub(super) fn json_lines(path: &Path, each: &mut EachLine<'_>) -> Result<()> {
     if path.as_os_str() == "-" {
         let path = Path::new("standard input");
@@ -68,13 +71,20 @@ pub(super) fn json_lines(path: &Path, each: &mut EachLine<'_>) -> Result<()> {
 }
 
 fn objects<R: BufRead>(lines: Lines<R>, path: &Path, each: &mut EachLine<'_>) -> Result<()> {
+    let mut any = false;
     for line in lines {
         let line = line?;
         if !line.text.trim().is_empty() {
+            any = true;
             each(line.number, &lines::parse(&line, path)?)?;
         }
     }
-    Ok(())
+    let path = path.to_owned();
+    if any {
+        Ok(())
+    } else {
+        Err(Error::NoPrompts { path })
+    }
 }
 
 #[cfg(test)]
@@ -96,7 +106,10 @@ mod tests {
     fn objects_are_counted_by_line_and_broken_ones_named() {
         assert_eq!(numbers(b"{}\n\n{\"a\":1}\n").unwrap(), [1, 3]);
         assert_eq!(numbers(b"{}\n{}").unwrap(), [1, 2]);
-        assert_eq!(numbers(b"").unwrap(), [0; 0]);
+        for empty in [&b""[..], b"\n  \n"] {
+            let message = numbers(empty).unwrap_err().to_string();
+            assert!(message.contains("f.jsonl has no prompt"), "{message}");
+        }
         for (bytes, part) in [
             (
                 &b"{}\n[1]\n"[..],

@@ -8,10 +8,11 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::terminal::say;
+use super::terminal::{progress, say};
 use crate::Result;
+use crate::evaluation::fingerprint::{self, Fingerprint};
 use crate::evaluation::run::{Case, Plan, Run, Shard, Start};
 
 /// Time between two lines of progress where there is no terminal for a bar, as in the log of a batch job.
@@ -22,7 +23,7 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 #[command(next_help_heading = "Run folder")]
 pub(super) struct RunArgs {
     /// Folder of the run, made if it does not exist [default: named after the command]
-    #[arg(long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on where the run in the folder stopped; begin if there is none
     #[arg(long)]
@@ -46,7 +47,7 @@ impl RunArgs {
     }
 
     /// Begins or resumes the run of `command` and does what is missing of `plan`, with progress on standard error.
-    /// `settings` is everything that the records depend on; `work` as in [`Run::work`].
+    /// `settings` is everything that the records depend on, `labels` are names for people; `work` as in [`Run::work`].
     ///
     /// # Errors
     /// As [`Run::open`] and [`Run::work`].
@@ -54,6 +55,7 @@ impl RunArgs {
         &self,
         command: &'static str,
         settings: Value,
+        labels: Map<String, Value>,
         plan: &Plan<C>,
         work: &mut dyn FnMut(&[&C]) -> Result<Vec<R>>,
     ) -> Result<Run<R>> {
@@ -61,6 +63,7 @@ impl RunArgs {
         let start = Start {
             command,
             settings,
+            labels,
             shard: self.shard,
             resume: self.resume,
         };
@@ -74,6 +77,22 @@ impl RunArgs {
         done?;
         Ok(run)
     }
+}
+
+/// SHA-256 of a model's files, with a bar while it is computed.
+///
+/// # Errors
+/// As [`Fingerprint::sha256`].
+pub(super) fn sha256(fingerprint: &Fingerprint) -> Result<String> {
+    let bar = progress("reading the model's files", fingerprint.bytes());
+    let sha256 = fingerprint.sha256(&|bytes| bar.inc(bytes));
+    bar.finish_and_clear();
+    sha256
+}
+
+/// The name of a model for people.
+pub(super) fn labels(model_dir: Option<&Path>) -> Map<String, Value> {
+    Map::from_iter([("model".to_owned(), fingerprint::name(model_dir).into())])
 }
 
 /// How far a run is: a bar on a terminal, else a line from time to time.

@@ -11,6 +11,8 @@ use windowkv_ref::policy::{Strategy, Task, WindowKvConfig};
 
 use super::compression::TaskName;
 use super::output::duration;
+use super::run::sha256;
+use super::terminal::say;
 use crate::classifier::{TaskChooser, TaskClassifier, TaskDecision, TaskSource};
 use crate::evaluation::Variant;
 use crate::evaluation::fingerprint::Fingerprint;
@@ -54,8 +56,24 @@ impl ClassifierArgs {
             .zip(self.classifier_dir.as_deref())
     }
 
-    fn fingerprint(&self) -> Result<Fingerprint> {
-        Fingerprint::of_classifier(self.bert())
+    /// The classifier as a manifest tells it.
+    fn settings(&self) -> Result<Value> {
+        let name = if self.bert().is_some() {
+            "bert"
+        } else {
+            "embedded"
+        };
+        let sha256 = sha256(&Fingerprint::of_classifier(self.bert())?)?;
+        Ok(json!({"classifier": name, "sha256": sha256}))
+    }
+}
+
+/// Says of how many prompts of a run the classifier was not sure.
+pub(super) fn say_uncertain(prompts: usize) {
+    if prompts > 0 {
+        say(&format!(
+            "note: of {prompts} prompts the task was not clear; they were taken for localization (--task gives it)"
+        ));
     }
 }
 
@@ -127,7 +145,7 @@ impl TaskArgs {
         Ok(match self.given() {
             _ if !depends_on_task(variants) => Value::Null,
             Some(task) => json!(task),
-            None => json!({"auto": self.classifier.fingerprint()?}),
+            None => json!({"auto": self.classifier.settings()?}),
         })
     }
 

@@ -43,6 +43,8 @@ pub struct Sample {
 struct Place {
     line: usize,
     start: u64,
+    /// Length of the line.
+    bytes: usize,
 }
 
 /// The file of one dataset.
@@ -175,6 +177,7 @@ impl DataFile {
             None => Ok(Some(Place {
                 line: line.number,
                 start: line.start,
+                bytes: line.text.len(),
             })),
         }
     }
@@ -192,6 +195,13 @@ impl DataFile {
     /// Whether no sample can be used: never.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// The longest of the first `most` samples, by its line.
+    pub fn longest(&self, most: usize) -> usize {
+        let places = self.places.iter().take(most).enumerate();
+        let longest = places.max_by_key(|(index, place)| (place.bytes, std::cmp::Reverse(*index)));
+        longest.map_or(0, |(index, _)| index)
     }
 
     /// The line of sample `index`, from 1.
@@ -214,7 +224,7 @@ impl DataFile {
     /// # Errors
     /// A file that cannot be read, and [`LongBenchError::Changed`].
     pub fn sample(&self, index: usize) -> Result<Sample> {
-        let Place { line, start } = self.places[index];
+        let Place { line, start, .. } = self.places[index];
         let mut lines = Lines::open_at(&self.path, MAX_LINE_BYTES, start, line)?;
         let changed = || LongBenchError::Changed {
             path: self.path.clone(),

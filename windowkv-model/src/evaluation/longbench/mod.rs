@@ -37,5 +37,5 @@ pub use prompt::{Limits, Prompt};
 pub use published::Published;
 pub use score::{Bucket, Mean, Scored, Scores, score};
 pub use skipped::Skipped;
-pub use table::{Table, csv, markdown};
+pub use table::{Table, csv, json, markdown};
 pub use template::Template;

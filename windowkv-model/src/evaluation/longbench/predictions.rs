@@ -43,6 +43,9 @@ pub struct Prediction {
     pub task: Option<Task>,
     /// How sure that is, 0.5 to 1; 1 where the user gave the task.
     pub task_score: Option<f32>,
+    /// Whether the classifier's margin was too small to decide by, and the task localization for want of a reason.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub task_uncertain: bool,
     /// Tokens of the prompt that the model read.
     pub prompt_tokens: usize,
     /// Tokens that were cut out of the text's middle before.

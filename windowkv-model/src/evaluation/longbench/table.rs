@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Map, Value, json};
 use windowkv_ref::methods::MethodKind;
 
 use super::{Bucket, Category, Dataset, Mean, Published, Scores};
@@ -258,6 +259,27 @@ pub fn csv(tables: &[Table]) -> String {
     String::from_utf8(bytes).expect("made of texts")
 }
 
+/// The tables as JSON: for each its class of lengths (`all` or a class), its rows, and of these method, capacity
+/// (absent where it is not known), source (`measured` or `published`), scores by dataset and their average, in percent.
+pub fn json(tables: &[Table]) -> Value {
+    let row = |table: &Table, row: &Row| {
+        let named = table.datasets.iter().zip(&row.means);
+        let scores = named.filter_map(|(dataset, mean)| {
+            Some((dataset.name().to_owned(), json!((*mean)?.percent())))
+        });
+        json!({
+            "method": row.method, "capacity": row.capacity(),
+            "source": if row.published { "published" } else { "measured" },
+            "scores": scores.collect::<Map<_, _>>(), "average": row.average,
+        })
+    };
+    let table = |table: &Table| {
+        let rows: Vec<Value> = table.rows.iter().map(|it| row(table, it)).collect();
+        json!({"lengths": table.class.map_or("all", Bucket::name), "rows": rows})
+    };
+    tables.iter().map(table).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Scored;
@@ -321,6 +343,18 @@ mod tests {
              all,published,WindowKV,2048,,,41.35\n\
              all,measured,WindowKV,64,100.00,,\n"
         );
+        let found = json(&tables);
+        assert_eq!(found[0]["rows"].as_array().unwrap().len(), 7);
+        let row = &found[0]["rows"][4];
+        assert_eq!(
+            (&row["method"], &row["scores"]["qasper"]),
+            (&json!("WindowKV"), &json!(45.0))
+        );
+        assert_eq!(
+            (&row["source"], &row["average"]),
+            (&json!("measured"), &json!(62.5))
+        );
+        assert_eq!(found[0]["rows"][6]["average"], Value::Null);
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::NeedleError;
 use crate::Result;
 use crate::evaluation::Variant;
 use crate::evaluation::run::{Case, Plan};
+
+/// Cases of a run, which are all held in memory; at a second each it takes eleven days.
+const MAX_CASES: usize = 1_000_000;
 
 /// What is asked: every variant on every prompt of every cell.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -52,15 +56,29 @@ impl Case for NeedleCase {
 
 impl Grid {
     /// The cases: prompts outermost, so that an interrupted run has something of every cell and the time left is
-    /// known early.
+    /// known early; depths inside lengths, so that the shards of a run get as much of each length, which takes as long
+    /// at any depth.
     ///
     /// # Errors
-    /// As [`Plan::new`].
+    /// [`NeedleError::TooManyCases`], and as [`Plan::new`].
     pub fn plan(&self) -> Result<Plan<NeedleCase>> {
+        let counts = [self.depths.len(), self.prompts, self.variants.len()];
+        let product = |all: usize, &count: &usize| all.checked_mul(count);
+        let cases = counts.iter().try_fold(self.lengths.len(), product);
+        if cases.is_none_or(|cases| cases > MAX_CASES) {
+            return Err(NeedleError::TooManyCases {
+                lengths: self.lengths.len(),
+                depths: self.depths.len(),
+                prompts: self.prompts,
+                variants: self.variants.len(),
+                limit: MAX_CASES,
+            }
+            .into());
+        }
         let mut cases = Vec::new();
         for prompt in 0..self.prompts {
-            for &depth in &self.depths {
-                for &length in &self.lengths {
+            for &length in &self.lengths {
+                for &depth in &self.depths {
                     for (index, variant) in self.variants.iter().enumerate() {
                         cases.push(NeedleCase {
                             length,
@@ -75,5 +93,79 @@ impl Grid {
             }
         }
         Ok(Plan::new(cases)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use windowkv_ref::methods::{MethodKind, TokenConfig};
+    use windowkv_ref::policy::WindowKvConfig;
+
+    use super::*;
+    use crate::evaluation::run::Shard;
+    use crate::settings::{Capacity, Compression};
+
+    fn grid(prompts: usize) -> Grid {
+        Grid {
+            lengths: vec![256, 512, 1024, 2048],
+            depths: (0..11).map(|tenth| 10.0 * f64::from(tenth)).collect(),
+            prompts,
+            variants: vec![variant()],
+        }
+    }
+
+    fn variant() -> Variant {
+        let compression = Compression {
+            kind: MethodKind::FullKv,
+            capacity: Capacity::Share(1.0),
+            window: WindowKvConfig::default(),
+            tokens: TokenConfig::default(),
+            recent_given: false,
+        };
+        Variant::new(compression.clone(), compression)
+    }
+
+    /// The length of each prompt that a shard gets.
+    fn lengths_of(plan: &Plan<NeedleCase>, shard: Shard) -> Vec<usize> {
+        let units = plan.units(shard);
+        units.map(|unit| plan.cases()[unit[0]].length).collect()
+    }
+
+    #[test]
+    fn every_shard_gets_as_much_of_every_length() {
+        let plan = grid(5).plan().unwrap();
+        for count in [2, 4, 8, 16] {
+            let mut sums = BTreeSet::new();
+            for index in 1..=count {
+                let shard: Shard = format!("{index}/{count}").parse().unwrap();
+                let lengths = lengths_of(&plan, shard);
+                let different: BTreeSet<_> = lengths.iter().collect();
+                assert_eq!(different.len(), 4, "shard {shard} has {lengths:?}");
+                sums.insert(lengths.iter().sum::<usize>());
+            }
+            // A prompt takes about as long as it has tokens.
+            let (least, most) = (sums.first().unwrap(), sums.last().unwrap());
+            let share = *most as f64 / *least as f64;
+            assert!(
+                share < 1.4,
+                "of {count} shards one has {share} times another"
+            );
+        }
+    }
+
+    #[test]
+    fn a_grid_without_end_is_refused() {
+        let grid = grid(10_000_000);
+        let error = grid.plan().unwrap_err().to_string();
+        for part in ["4 lengths x 11 depths x 10000000 prompts", "1000000"] {
+            assert!(error.contains(part), "{error}");
+        }
+        let grid = Grid {
+            prompts: usize::MAX,
+            ..grid
+        };
+        assert!(grid.plan().is_err());
     }
 }

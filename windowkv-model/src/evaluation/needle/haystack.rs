@@ -11,7 +11,7 @@ use crate::{Error, Result};
 
 /// The longest line of a haystack's file, in bytes.
 const MAX_LINE_BYTES: usize = 1 << 24;
-/// Bytes after which no further file is read: some million tokens, beyond any prompt.
+/// Bytes after which no further line is read: some million tokens, beyond any prompt.
 const MAX_BYTES: usize = 1 << 24;
 
 /// Text for as many prompts as are asked for: it begins anew at its end.
@@ -39,13 +39,15 @@ impl Haystack {
         let all = paths.len();
         paths.retain(|path| path.extension().is_some_and(|ext| ext == "txt") && path.is_file());
         let (files, others) = (paths.len(), all - paths.len());
-        let (mut texts, mut bytes, mut empty, mut unread) = (Vec::new(), 0, 0, 0);
+        let (mut texts, mut bytes, mut empty) = (Vec::new(), 0, 0);
+        let (mut unread, mut cut_files) = (0, 0);
         for path in &paths {
             if bytes >= MAX_BYTES {
                 unread += 1;
                 continue;
             }
-            let text = read_text(path)?;
+            let (text, cut) = read_text(path, MAX_BYTES - bytes)?;
+            cut_files += usize::from(cut);
             if text.trim().is_empty() {
                 empty += 1;
                 continue;
@@ -64,6 +66,7 @@ impl Haystack {
             note(others, "that are not *.txt files"),
             note(empty, "empty *.txt files"),
             note(unread, "*.txt files: those before are text enough"),
+            note(cut_files, "file's end: its beginning is text enough"),
         ];
         Ok(Self {
             texts,
@@ -92,13 +95,17 @@ impl Haystack {
     }
 }
 
-fn read_text(path: &Path) -> Result<String> {
+/// The lines of a file until they have `enough` bytes, and whether there are more.
+fn read_text(path: &Path, enough: usize) -> Result<(String, bool)> {
     let mut text = String::new();
     for line in Lines::open(path, MAX_LINE_BYTES)? {
+        if text.len() >= enough {
+            return Ok((text, true));
+        }
         text.push_str(&line?.text);
         text.push('\n');
     }
-    Ok(text)
+    Ok((text, false))
 }
 
 #[cfg(test)]
@@ -128,6 +135,19 @@ mod tests {
         let notes = haystack.notes.join("; ");
         assert!(notes.contains("skipped 3 that are not *.txt"), "{notes}");
         assert!(notes.contains("skipped 1 empty"), "{notes}");
+    }
+
+    #[test]
+    fn a_file_without_end_is_read_as_far_as_there_is_text_enough() {
+        let line = [b'a'; 1 << 20];
+        let lines = [&line[..]; 20].join(&b'\n');
+        let dir = folder(&[("a.txt", &lines), ("b.txt", b"more")]);
+        let haystack = Haystack::read(dir.path()).unwrap();
+        assert_eq!(haystack.texts.len(), 1);
+        assert!((MAX_BYTES..MAX_BYTES + line.len() + 20).contains(&haystack.texts[0].len()));
+        let notes = haystack.notes.join("; ");
+        assert!(notes.contains("skipped 1 file's end"), "{notes}");
+        assert!(notes.contains("skipped 1 *.txt files"), "{notes}");
     }
 
     #[test]

@@ -65,6 +65,23 @@ pub enum NeedleError {
         /// The template.
         template: String,
     },
+    /// A run of more cases than are planned at once.
+    #[error(
+        "{lengths} lengths x {depths} depths x {prompts} prompts x {variants} methods at a capacity are over \
+         {limit} cases; give fewer, or make several runs"
+    )]
+    TooManyCases {
+        /// Lengths.
+        lengths: usize,
+        /// Depths.
+        depths: usize,
+        /// Prompts of each length and depth.
+        prompts: usize,
+        /// Methods at a capacity.
+        variants: usize,
+        /// Cases that a run may have.
+        limit: usize,
+    },
     /// A depth that is not within the haystack.
     #[error("depth {depth} %: it must be from 0, the beginning of the haystack, to 100, its end")]
     Depth {

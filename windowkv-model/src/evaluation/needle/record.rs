@@ -21,6 +21,9 @@ pub struct NeedleRecord {
     pub task: Option<Task>,
     /// How sure that is, 0.5 to 1; 1 where the user gave the task.
     pub task_score: Option<f32>,
+    /// Whether the classifier's margin was too small to decide by, and the task localization for want of a reason.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub task_uncertain: bool,
     /// Tokens before the needle.
     pub needle_start: usize,
     /// What a right answer says.
@@ -86,6 +89,7 @@ pub fn answer(
             prompt_tokens: prompt.ids.len(),
             task: decision.as_ref().map(|it| it.task),
             task_score: decision.as_ref().map(|it| it.score),
+            task_uncertain: decision.as_ref().is_some_and(|it| it.uncertain),
             needle_start: prompt.needle_start,
             rouge1: rouge1::f1(&answer.text, &prompt.reference),
             exact: answer

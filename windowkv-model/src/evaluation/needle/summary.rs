@@ -141,6 +141,7 @@ mod tests {
             prompt_tokens: length,
             task: None,
             task_score: None,
+            task_uncertain: false,
             needle_start: 0,
             reference: String::new(),
             answer: String::new(),

@@ -16,7 +16,7 @@ pub use chart::{Chart, Line};
 pub use growth::{Growth, Series};
 pub use heatmap::{HeatMap, heat_map, heat_maps};
 
-use crate::{Error, Result};
+use crate::{Result, files};
 
 /// Pixels of a PNG for each unit of the SVG: sharp on dense screens and in print.
 const SCALE: f32 = 2.0;
@@ -31,14 +31,14 @@ static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
 /// Writes the picture `svg` as `<name>.svg` and `<name>.png` in the folder `dir`, over files of that name.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`](crate::Error::Io).
 ///
 /// # Panics
 /// For text that is no SVG: a bug in the code that made it.
 pub fn write(dir: &Path, name: &str, svg: &str) -> Result<()> {
     for (extension, bytes) in [("svg", svg.as_bytes()), ("png", &png(svg))] {
         let path = dir.join(format!("{name}.{extension}"));
-        std::fs::write(&path, bytes).map_err(|source| Error::io(&path, "write", source))?;
+        files::write_whole(&path, bytes)?;
     }
     Ok(())
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::records::{self, Appender};
 use super::{Case, Manifest, Plan, RECORDS, Record, RunError, Shard};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// How a run begins.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct Start<'a> {
     pub command: &'a str,
     /// Everything that the records depend on, the model included; nothing that they do not depend on.
     pub settings: Value,
+    /// Names for people, which may differ from part to part.
+    pub labels: Map<String, Value>,
     /// Which part of the run.
     pub shard: Shard,
     /// Go on with a folder that was begun before, if there is one.
@@ -42,7 +44,13 @@ impl<R: Serialize + DeserializeOwned> Run<R> {
     /// [`RunError`], among them a folder that is not empty (without `resume`), was begun with other settings, or is in
     /// use; files that cannot be read or written.
     pub fn open<C: Case>(dir: &Path, start: Start<'_>, plan: &Plan<C>) -> Result<Self> {
-        let manifest = Manifest::new(start.command, start.settings, plan, start.shard);
+        let manifest = Manifest::new(
+            start.command,
+            start.settings,
+            start.labels,
+            plan,
+            start.shard,
+        );
         let begun = Manifest::read(dir)?;
         if !start.resume && begun.is_some() {
             return Err(not_empty(dir));
@@ -212,12 +220,7 @@ impl<R: DeserializeOwned> Finished<R> {
             dir: dir.to_owned(),
         })?;
         if manifest.command != command {
-            return Err(RunError::OtherCommand {
-                dir: dir.to_owned(),
-                found: manifest.command,
-                expected: command,
-            }
-            .into());
+            return Err(manifest.other_command(dir, command));
         }
         let (read, _) = records::read(&dir.join(RECORDS))?;
         let mut records: Vec<Record<R>> = read.into_iter().map(|read| read.record).collect();
@@ -237,7 +240,7 @@ fn begin(dir: &Path, resume: bool) -> Result<()> {
             return Err(RunError::ManifestMissing { dir }.into());
         }
         // An interruption can leave what the manifest was written to.
-        if !resume || name != format!("{}.new", super::MANIFEST).as_str() {
+        if !resume || name != format!("{}{}", super::MANIFEST, files::NEW).as_str() {
             return Err(not_empty(dir));
         }
     }

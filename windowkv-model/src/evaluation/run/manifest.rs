@@ -1,12 +1,10 @@
 //! What a run is: written once, so that nobody has to remember, and checked whenever the folder is opened.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::{Case, Plan, RunError, Shard};
@@ -35,11 +33,14 @@ pub struct Manifest {
     pub version: String,
     /// Everything that the records depend on, the model included.
     pub settings: Value,
+    /// Names for people, such as the model folder's. Parts of one run may differ in them.
+    #[serde(default)]
+    pub labels: Map<String, Value>,
     /// Cases of the whole run.
     pub cases: usize,
     /// SHA-256 of the cases' ids.
     pub cases_hash: String,
-    /// SHA-256 of all of the above: equal for the parts of one run.
+    /// SHA-256 of all of the above but the labels: equal for the parts of one run.
     pub hash: String,
     /// Which part of the run is in this folder.
     pub shard: Shard,
@@ -56,6 +57,7 @@ impl Manifest {
     pub(super) fn new<C: Case>(
         command: &str,
         settings: Value,
+        labels: Map<String, Value>,
         plan: &Plan<C>,
         shard: Shard,
     ) -> Self {
@@ -64,6 +66,7 @@ impl Manifest {
             command: command.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings,
+            labels,
             cases: plan.len(),
             cases_hash: plan.hash(),
             hash: String::new(),
@@ -117,20 +120,22 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
+    /// That the run of the folder `dir` is not one of `expected`.
+    pub(crate) fn other_command(&self, dir: &Path, expected: &'static str) -> Error {
+        let found = self.command.clone();
+        let dir = dir.to_owned();
+        RunError::OtherCommand {
+            dir,
+            found,
+            expected,
+        }
+        .into()
+    }
+
     /// Writes the manifest of the folder `dir`: whole or not at all, whatever interrupts it.
     pub(super) fn write(&self, dir: &Path) -> Result<()> {
-        let path = dir.join(MANIFEST);
-        let new = dir.join(format!("{MANIFEST}.new"));
-        let mut text = serde_json::to_string_pretty(self).expect("a manifest has text keys");
-        text.push('\n');
-        let write = || {
-            let mut file = File::create(&new)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&new, &path)?;
-            sync_dir(dir)
-        };
-        write().map_err(|source| Error::io(&path, "write", source))
+        let text = serde_json::to_string_pretty(self).expect("a manifest has text keys") + "\n";
+        files::write_whole(&dir.join(MANIFEST), text.as_bytes())
     }
 
     /// What differs from `other` of that which the parts of one run have in common; name, own value, other's value.
@@ -164,14 +169,6 @@ impl Manifest {
         canonical(&common, &mut text);
         hex(&Sha256::digest(text))
     }
-}
-
-/// Lets a new name in a folder survive a power cut.
-pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    if cfg!(unix) {
-        File::open(dir)?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// JSON whose objects are in the order of their keys.
@@ -265,7 +262,7 @@ mod tests {
 
     fn manifest(settings: Value) -> Manifest {
         let plan = Plan::new(vec![Named("a"), Named("b")]).unwrap();
-        Manifest::new("test", settings, &plan, Shard::WHOLE)
+        Manifest::new("test", settings, Map::new(), &plan, Shard::WHOLE)
     }
 
     #[test]

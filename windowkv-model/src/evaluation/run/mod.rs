@@ -23,7 +23,8 @@
 //! # let parent = tempfile::tempdir().unwrap();
 //! # let dir = parent.path().join("run");
 //! let plan = Plan::new((0..10).map(Square).collect())?;
-//! let start = Start { command: "squares", settings: serde_json::json!({}), shard: Shard::WHOLE, resume: false };
+//! let (settings, labels) = (serde_json::json!({}), Default::default());
+//! let start = Start { command: "squares", settings, labels, shard: Shard::WHOLE, resume: false };
 //! let mut run = Run::<Answer>::open(&dir, start, &plan)?;
 //! run.work(&plan, &mut |cases| Ok(cases.iter().map(|case| Answer { square: case.0 * case.0 }).collect()), &mut |_| ())?;
 //! assert_eq!(run.records().map(|(_, answer)| answer.square).sum::<u64>(), 285);

@@ -109,7 +109,7 @@ impl Appender {
         }
         let open = || {
             let file = OpenOptions::new().append(true).create(true).open(&path)?;
-            super::manifest::sync_dir(dir)?;
+            crate::files::sync_dir(dir)?;
             Ok(file)
         };
         let file = open().map_err(|source| Error::io(&path, "open", source))?;

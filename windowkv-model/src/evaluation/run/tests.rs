@@ -36,6 +36,7 @@ fn start(shard: &str, resume: bool) -> Start<'static> {
     Start {
         command: "thirds",
         settings: json!({"divisor": 3}),
+        labels: serde_json::Map::new(),
         shard: shard.parse().unwrap(),
         resume,
     }
