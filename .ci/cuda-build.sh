@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 venv=$(.ci/cuda-toolkit.sh)
 VIRTUAL_ENV=$venv cargo clippy --release -p windowkv-kernels --features cuda --all-targets -- -D warnings
+VIRTUAL_ENV=$venv cargo clippy --release -p windowkv-model --features nvtx --lib --bins -- -D warnings
 VIRTUAL_ENV=$venv cargo test --release -p windowkv-kernels --features cuda --test cuda
 
 # How CUDA's errors are told.

@@ -50,6 +50,7 @@ impl Device {
         let allocate = entry(self.testing()?.allocate, "allocate")?;
         // SAFETY: `memory` lives across the call.
         self.check(unsafe { allocate(&mut memory, bytes) })?;
+        self.trace.allocated(bytes);
         Ok(Buffer {
             memory,
             len,
@@ -89,9 +90,31 @@ impl<T: Element> Buffer<T> {
     pub fn write(&mut self, values: &[T]) -> Result<(), Error> {
         Error::same("the number of values", values.len(), self.len)?;
         let upload = entry(self.device.testing()?.upload, "upload")?;
+        self.device.trace.uploaded(size_of_val(values));
         // SAFETY: both sides hold size_of_val(values) bytes.
         self.device
             .check(unsafe { upload(self.memory, values.as_ptr().cast(), size_of_val(values)) })
+    }
+
+    /// Overwrites a part of the buffer, from element `start` on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when it does not fit, [`Error::Device`].
+    pub fn write_at(&mut self, start: usize, values: &[T]) -> Result<(), Error> {
+        let end = start.checked_add(values.len());
+        if end.is_none_or(|end| end > self.len) {
+            return Err(Error::Shape(format!(
+                "{} values from element {start} on do not fit a buffer of {}",
+                values.len(),
+                self.len
+            )));
+        }
+        let upload = entry(self.device.testing()?.upload, "upload")?;
+        self.device.trace.uploaded(size_of_val(values));
+        let target = self.memory.wrapping_byte_add(start * size_of::<T>());
+        // SAFETY: both sides hold size_of_val(values) bytes, as was just checked.
+        self.device
+            .check(unsafe { upload(target, values.as_ptr().cast(), size_of_val(values)) })
     }
 
     /// A copy of the contents, after all kernels launched before.
@@ -101,6 +124,7 @@ impl<T: Element> Buffer<T> {
     pub fn download(&self) -> Result<Vec<T>, Error> {
         let mut values = vec![T::default(); self.len];
         let download = entry(self.device.testing()?.download, "download")?;
+        self.device.trace.downloaded(size_of_val(values.as_slice()));
         // SAFETY: both sides hold size_of_val(values) bytes, and any bits are a T.
         self.device.check(unsafe {
             download(
@@ -119,6 +143,7 @@ impl<T: Element> Drop for Buffer<T> {
             // SAFETY: the memory came from this device's `allocate` and is released once. On a GPU the call
             // waits for the kernels that still use it. A failure here was reported by an earlier call.
             unsafe { release(self.memory) };
+            self.device.trace.released(self.len * size_of::<T>());
         }
     }
 }

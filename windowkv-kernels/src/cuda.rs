@@ -30,7 +30,10 @@ use crate::error::Error;
 use crate::view::{Slice, SliceMut};
 
 mod driver_error;
-use driver_error::driver_error;
+mod graph;
+
+pub(crate) use driver_error::driver_error;
+pub use graph::{Capture, Graph, begin_capture};
 
 /// What cudarc owns or lends. cudarc's own traits may be implemented by anybody, with any pointer.
 mod sealed {
@@ -56,6 +59,14 @@ pub fn context(ordinal: usize) -> Result<Arc<CudaContext>, Error> {
     CudaContext::new(ordinal).map_err(driver_error)
 }
 
+/// A stream of its own on GPU `ordinal`.
+///
+/// # Errors
+/// As [`context`].
+pub fn stream(ordinal: usize) -> Result<Arc<CudaStream>, Error> {
+    context(ordinal)?.new_stream().map_err(driver_error)
+}
+
 /// cudarc panics when it finds no libcuda: ask first.
 fn require_driver() -> Result<(), Error> {
     // SAFETY: the function loads the driver's library, whose initialisers are NVIDIA's.
@@ -78,7 +89,7 @@ impl Device {
         Ok(Device::cuda(context.ordinal())?.on_stream(stream.clone()))
     }
 
-    fn cudarc_stream(&self) -> Result<&Arc<CudaStream>, Error> {
+    pub(crate) fn cudarc_stream(&self) -> Result<&Arc<CudaStream>, Error> {
         self.stream_owner.as_ref().ok_or_else(|| {
             Error::InvalidArgument(format!(
                 "the device {} has no cudarc stream: make it with Device::from_cudarc",

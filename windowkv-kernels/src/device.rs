@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::ffi;
+use crate::trace::{SharedTrace, Trace};
 
 /// A machine that runs the kernels, and the stream on which it runs them: the emulated GPU, or a GPU.
 ///
@@ -16,6 +17,9 @@ pub struct Device {
     testing: &'static ffi::wkv_testing,
     place: Place,
     capability: u32,
+    pub(crate) trace: SharedTrace,
+    #[cfg(feature = "cuda")]
+    pub(crate) products: std::sync::Arc<std::sync::Mutex<Option<crate::matmul::Products>>>,
     #[cfg(feature = "cuda")]
     pub(crate) stream_owner: Option<std::sync::Arc<cudarc::driver::CudaStream>>,
 }
@@ -80,6 +84,9 @@ impl Device {
                 stream: 0,
             },
             capability: 90,
+            trace: SharedTrace::default(),
+            #[cfg(feature = "cuda")]
+            products: std::sync::Arc::default(),
             #[cfg(feature = "cuda")]
             stream_owner: None,
         }
@@ -151,6 +158,9 @@ impl Device {
             testing,
             place,
             capability: 0,
+            trace: SharedTrace::default(),
+            #[cfg(feature = "cuda")]
+            products: std::sync::Arc::default(),
             #[cfg(feature = "cuda")]
             stream_owner: None,
         };
@@ -201,6 +211,42 @@ impl Device {
         self.testing
             .switches
             .map_or(0, |switches| unsafe { switches() })
+    }
+
+    /// What this device and its clones were asked for so far.
+    pub fn trace(&self) -> Trace {
+        self.trace.lock().clone()
+    }
+
+    /// From here on, the trace's peak is that of what is alive now and what comes.
+    pub fn forget_peak(&self) {
+        let mut trace = self.trace.lock();
+        trace.peak_bytes = trace.live_bytes;
+    }
+
+    /// Bytes of a GPU's memory that are free, where the device is a GPU that tells.
+    pub fn free_memory(&self) -> Option<u64> {
+        #[cfg(feature = "cuda")]
+        if let Some(stream) = &self.stream_owner {
+            return Some(stream.context().mem_get_info().ok()?.0 as u64);
+        }
+        None
+    }
+
+    /// Notes a launch.
+    pub(crate) fn launched(&self, name: &'static str) {
+        self.trace.launched(name);
+    }
+
+    /// A kernel of the table, about to be launched, with this device current for the calling thread.
+    pub(crate) fn kernel<F>(
+        &self,
+        find: impl FnOnce(&'static ffi::wkv_kernels) -> Option<F>,
+        name: &'static str,
+    ) -> Result<F, Error> {
+        let function = entry(find(self.kernels()?), name)?;
+        self.launched(name);
+        Ok(function)
     }
 
     /// The stream as the C ABI takes it.

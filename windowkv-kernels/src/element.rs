@@ -18,6 +18,12 @@ pub trait Float: Element {
     /// How the C ABI names it.
     #[doc(hidden)]
     const DTYPE: ffi::wkv_dtype;
+
+    /// Rounded to nearest, ties to even.
+    fn from_f32(value: f32) -> Self;
+
+    /// Exact.
+    fn to_f32(self) -> f32;
 }
 
 /// A half-precision type of the tensor cores: `f16` or `bf16`.
@@ -44,12 +50,36 @@ elements!(
 
 impl Float for f16 {
     const DTYPE: ffi::wkv_dtype = ffi::wkv_dtype_WKV_F16;
+
+    fn from_f32(value: f32) -> Self {
+        f16::from_f32(value)
+    }
+
+    fn to_f32(self) -> f32 {
+        f16::to_f32(self)
+    }
 }
 impl Float for bf16 {
     const DTYPE: ffi::wkv_dtype = ffi::wkv_dtype_WKV_BF16;
+
+    fn from_f32(value: f32) -> Self {
+        bf16::from_f32(value)
+    }
+
+    fn to_f32(self) -> f32 {
+        bf16::to_f32(self)
+    }
 }
 impl Float for f32 {
     const DTYPE: ffi::wkv_dtype = ffi::wkv_dtype_WKV_F32;
+
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+
+    fn to_f32(self) -> f32 {
+        self
+    }
 }
 impl HalfPrecision for f16 {}
 impl HalfPrecision for bf16 {}

@@ -43,11 +43,14 @@ mod error;
 #[doc(hidden)]
 pub mod ffi;
 mod flags;
+pub mod matmul;
 mod observation;
 pub mod ops;
 #[doc(hidden)]
 pub mod probe;
+mod range;
 mod sampling;
+mod trace;
 mod view;
 
 pub use buffer::Buffer;
@@ -56,7 +59,9 @@ pub use element::{Element, Float, HalfPrecision};
 pub use error::Error;
 pub use flags::Flags;
 pub use observation::Observation;
+pub use range::{Range, range};
 pub use sampling::Sampling;
+pub use trace::Trace;
 pub use view::{
     CacheLayout, CacheMut, InOut, Matrix, MatrixMut, Pages, RowsF32, RowsF32Mut, Sequences, Shape,
     Slice, SliceMut, Strides, Tensor, TensorMut,

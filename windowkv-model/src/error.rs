@@ -321,6 +321,57 @@ pub enum Error {
         /// Bytes that the system has free.
         available: u64,
     },
+    /// The device cannot run this model.
+    #[error(
+        "the device's kernels take {what} of {expected}, and the model's is {value}: use --device cpu"
+    )]
+    DeviceModel {
+        /// The number that does not fit.
+        what: &'static str,
+        /// Its value.
+        value: usize,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// A request that the device does not serve.
+    #[error("{what} is not available on the device: {way_out}")]
+    DeviceRequest {
+        /// What was asked for.
+        what: &'static str,
+        /// What to do instead.
+        way_out: &'static str,
+    },
+    /// The run would take more of the device's memory than there is.
+    #[error(
+        "the run needs {needed} bytes on the device ({plan}) and {available} are free: lower --max-new-tokens, \
+         --max-input-len, --prefill-chunk or --max-capacity-prompt"
+    )]
+    DeviceMemory {
+        /// Bytes of the plan.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+        /// The plan, purpose by purpose.
+        plan: String,
+    },
+    /// The device failed; everything that lay on it has been given back.
+    #[error("{step}: {source}")]
+    Device {
+        /// What was being done.
+        step: String,
+        /// What went wrong.
+        source: windowkv_kernels::Error,
+    },
+    /// Kernels met numbers or lengths that cannot be.
+    #[error(
+        "{step} met {found}; the weights are broken or overflowed: download them again, or try --dtype bf16"
+    )]
+    DeviceNumbers {
+        /// What was being done.
+        step: String,
+        /// What was found.
+        found: &'static str,
+    },
     /// The page of an inspection would be larger than a browser opens.
     #[error(
         "the page would have about {needed} bytes, over the limit of {limit}: show fewer --methods, or lower \

@@ -23,6 +23,7 @@ pub mod classifier;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod device;
 pub mod error;
 pub mod evaluation;
 mod fields;

@@ -1144,3 +1144,154 @@ fn a_full_disk_is_a_failure() {
         "{run:?}"
     );
 }
+
+#[test]
+fn a_device_answers_like_the_cpu_and_reports_its_plan() {
+    let args = [
+        "generate",
+        "--max-new-tokens",
+        "3",
+        "--ignore-eos",
+        "--json",
+    ];
+    let prompt = "The secret words of Boston: amber falcon river. The secret words of Boston:";
+    let answer = |device: &[&str]| -> Value {
+        let run = succeeds(&[&args, device].concat(), prompt);
+        serde_json::from_str(&run.stdout).unwrap()
+    };
+    let on_cpu = answer(&["--device", "cpu"]);
+    assert_eq!(on_cpu["device"], Value::Null);
+    for dtype in ["bf16", "f16"] {
+        let emulated = answer(&[
+            "--device",
+            "emulated",
+            "--dtype",
+            dtype,
+            "--prefill-chunk",
+            "7",
+        ]);
+        assert_eq!(emulated["text"], on_cpu["text"]);
+        assert_eq!(emulated["device"]["name"], "emulated");
+        assert_eq!(emulated["device"]["dtype"], dtype);
+        let kept = emulated["kv"]["bytes"].as_u64().unwrap();
+        assert_eq!(2 * kept, on_cpu["kv"]["bytes"].as_u64().unwrap());
+        assert!(emulated["device"]["planned_bytes"].as_u64().unwrap() > kept);
+    }
+    let chosen = answer(&["--device", "auto"]);
+    let notes = chosen["notes"].to_string();
+    assert!(notes.contains("--device auto chose"), "{notes}");
+    fails(
+        &[
+            "generate",
+            "--device",
+            "emulated",
+            "--granularity",
+            "query_head",
+            "--method",
+            "snapkv",
+            "--max-capacity-prompt",
+            "10",
+        ],
+        prompt,
+        &["--device cpu"],
+    );
+}
+
+/// What a machine that builds without nvcc gets.
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_build_without_gpu_code_says_how_to_build_with_it() {
+    let parts = ["opening the GPU", "--features cuda", "--device cpu"];
+    fails(&["generate", "--device", "cuda"], "Boston", &parts);
+    let note = succeeds(&["info", "--device", "auto", "--prompt-tokens", "100"], "").stderr;
+    assert!(
+        note.contains("chose cpu") && note.contains("--features cuda"),
+        "{note}"
+    );
+}
+
+#[test]
+fn info_plans_a_devices_memory() {
+    let args = [
+        "info",
+        "--device",
+        "emulated",
+        "--prompt-tokens",
+        "512,1024",
+    ];
+    let text = succeeds(&args, "").stdout;
+    assert!(text.contains("memory on the device (emulated)"), "{text}");
+    let json = succeeds(&[&args[..], &["--json"]].concat(), "").stdout;
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let row = &report["memory"][1];
+    let parts = row["device_parts"].as_object().unwrap().values();
+    let sum: u64 = parts.map(|part| part.as_u64().unwrap()).sum();
+    assert_eq!(row["device_bytes"], json!(sum));
+    let smaller = &report["memory"][0]["device_bytes"];
+    assert!(row["device_bytes"].as_u64() > smaller.as_u64());
+}
+
+#[test]
+fn bench_measures_what_it_says_and_draws_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.json");
+    let shape = json!({
+        "model_type": "qwen2", "hidden_size": 64, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100, "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 512, "tie_word_embeddings": true,
+    });
+    fs::write(&config, shape.to_string()).unwrap();
+    let out = dir.path().join("out");
+    let args = [
+        "bench",
+        "--device",
+        "emulated",
+        "--random-weights",
+        config.to_str().unwrap(),
+        "--prompt-tokens",
+        "40,60",
+        "--batches",
+        "1,3",
+        "--steps",
+        "2",
+        "--methods",
+        "fullkv,snapkv",
+        "--max-capacity-prompt",
+        "20",
+        "--out",
+        out.to_str().unwrap(),
+        "--json",
+    ];
+    let run = succeeds(&args, "");
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    let points = report["points"].as_array().unwrap();
+    assert_eq!(points.len(), 2 * 2 * 2);
+    for point in points {
+        let number = |name: &str| point[name].as_f64().unwrap();
+        assert!(number("time_to_first_token") > 0.0 && number("decode_tokens_per_second") > 0.0);
+        // Nine launches a layer, five around them.
+        assert_eq!(number("step_launches"), 9.0 * 2.0 + 5.0);
+        let kept = if point["method"] == "FullKV" {
+            number("prompt_tokens")
+        } else {
+            20.0
+        };
+        // Layers, keys and values, bytes, KV heads of 16 that are stored as 32.
+        assert_eq!(
+            number("kv_bytes"),
+            number("batch") * kept * 2.0 * 2.0 * 2.0 * 2.0 * 32.0
+        );
+        assert!(number("peak_bytes") > number("kv_bytes"));
+    }
+    let svg = fs::read_to_string(out.join("bench.svg")).unwrap();
+    assert!(svg.contains("SnapKV, batch 3") && out.join("bench.png").exists());
+    assert_eq!(
+        fs::read_to_string(out.join("bench.json")).unwrap(),
+        run.stdout
+    );
+    fails(
+        &["bench", "--device", "cpu"],
+        "",
+        &["device is cpu", "emulated"],
+    );
+}

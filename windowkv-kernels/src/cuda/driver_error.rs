@@ -4,7 +4,7 @@ use cudarc::driver::{DriverError, sys::CUresult};
 
 use crate::error::Error;
 
-pub(super) fn driver_error(error: DriverError) -> Error {
+pub(crate) fn driver_error(error: DriverError) -> Error {
     classify(error.0, format!("CUDA driver: {error}"))
 }
 

@@ -92,7 +92,7 @@ pub fn decode<T: HalfPrecision>(
     raw.workspace = params.workspace.as_mut_ptr().cast();
     raw.workspace_bytes = params.workspace.len();
     raw.flags = flag_word(device, params.flags.as_mut())?;
-    let function = entry(device.kernels()?.decode, "decode")?;
+    let function = device.kernel(|kernels| kernels.decode, "decode")?;
     // SAFETY: the views keep their memory alive and inside its bounds until the call returns, and those that are
     // written are exclusive; it lies where the device's stream orders the kernel before every later use of it.
     device.check(unsafe { function(&raw) })
@@ -132,7 +132,7 @@ pub fn advance(device: &Device, mut values: SliceMut<'_, i32>, amount: i32) -> R
         amount,
         stream: device.stream(),
     };
-    let function = entry(device.kernels()?.advance, "advance")?;
+    let function = device.kernel(|kernels| kernels.advance, "advance")?;
     // SAFETY: as in `decode`.
     device.check(unsafe { function(&raw) })
 }

@@ -1,6 +1,6 @@
 //! Copying the tokens that stay into a compact cache.
 
-use crate::device::{Device, entry};
+use crate::device::Device;
 use crate::element::HalfPrecision;
 use crate::error::Error;
 use crate::ffi;
@@ -251,7 +251,7 @@ impl Call<'_> {
             flags: flag_word(device, self.flags.as_mut())?,
             stream: device.stream(),
         };
-        let function = entry(device.kernels()?.gather, "gather")?;
+        let function = device.kernel(|kernels| kernels.gather, "gather")?;
         // SAFETY: the views keep their memory alive and inside its bounds until the call returns, and those that
         // are written are exclusive; it lies where the device's stream orders the kernel before every later use
         // of it. `layers` is read during the call alone.

@@ -16,5 +16,7 @@ pub use layer::{
 };
 pub use prefill::{PrefillParams, prefill};
 pub use samples::{mma_product, row_sum, wgmma_product};
-pub use score::{Pooling, ScoreInput, ScoreParams, score, score_workspace_size};
+pub use score::{
+    Pooling, ScoreInput, ScoreParams, score, score_workspace_size, score_workspace_size_of_shapes,
+};
 pub use select::{SelectParams, select};

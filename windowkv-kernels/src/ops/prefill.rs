@@ -1,6 +1,6 @@
 //! Causal attention over prompts.
 
-use crate::device::{Device, entry};
+use crate::device::Device;
 use crate::element::HalfPrecision;
 use crate::error::Error;
 use crate::ffi;
@@ -96,7 +96,7 @@ pub fn prefill<T: HalfPrecision>(
         flags: flag_word(device, params.flags.as_mut())?,
         stream: device.stream(),
     };
-    let function = entry(device.kernels()?.prefill, "prefill")?;
+    let function = device.kernel(|kernels| kernels.prefill, "prefill")?;
     // SAFETY: the views keep their memory alive and inside its bounds until the call returns, and those that are
     // written are exclusive; it lies where the device's stream orders the kernel before every later use of it.
     device.check(unsafe { function(&raw) })

@@ -7,7 +7,7 @@ use crate::ffi;
 use crate::flags::flag_word;
 use crate::observation::Observation;
 use crate::view::{
-    MatrixMut, RowsF32, RowsF32Mut, Sequences, Slice, SliceMut, Tensor, no_rows, no_tensor,
+    MatrixMut, RowsF32, RowsF32Mut, Sequences, Shape, Slice, SliceMut, Tensor, no_rows, no_tensor,
 };
 
 /// What is made of a column's neighbours before windows are scored: stride 1, an odd width.
@@ -138,7 +138,7 @@ pub fn score<T: HalfPrecision>(
     raw.workspace = params.workspace.as_mut_ptr().cast();
     raw.workspace_bytes = params.workspace.len();
     raw.flags = flag_word(device, params.flags.as_mut())?;
-    let function = entry(device.kernels()?.score, "score")?;
+    let function = device.kernel(|kernels| kernels.score, "score")?;
     // SAFETY: the views keep their memory alive and inside its bounds until the call returns, and those that are
     // written are exclusive; it lies where the device's stream orders the kernels before every later use of it.
     device.check(unsafe { function(&raw) })
@@ -152,14 +152,39 @@ pub fn score_workspace_size<T: HalfPrecision>(
     device: &Device,
     input: &ScoreInput<'_, T>,
 ) -> Result<usize, Error> {
-    let raw = raw_sizes(device, input)?;
+    workspace_size(device, &raw_sizes(device, input)?)
+}
+
+/// [`score_workspace_size`] for one padded batch of these shapes, before any of its memory exists: `q` and `k` as
+/// [`ScoreInput`] has them.
+///
+/// # Errors
+/// As [`score_workspace_size`].
+pub fn score_workspace_size_of_shapes<T: HalfPrecision>(
+    device: &Device,
+    q: Shape,
+    k: Shape,
+) -> Result<usize, Error> {
+    Error::same("score: the batch of k", k.batch, q.batch)?;
+    Error::same("score: head_dim of k", k.head_dim, q.head_dim)?;
+    let raw = raw_sizes_of_shapes::<T>(
+        device,
+        q,
+        k,
+        &Sequences::padded(q.tokens),
+        &Sequences::padded(k.tokens),
+    )?;
+    workspace_size(device, &raw)
+}
+
+fn workspace_size(device: &Device, raw: &ffi::wkv_score_params) -> Result<usize, Error> {
     let mut bytes = 0;
     let function = entry(
         device.kernels()?.score_workspace_size,
         "score_workspace_size",
     )?;
     // SAFETY: both live across the call, which follows no other pointer.
-    device.check(unsafe { function(&raw, &mut bytes) })?;
+    device.check(unsafe { function(raw, &mut bytes) })?;
     Ok(bytes)
 }
 
@@ -181,13 +206,25 @@ fn raw_sizes<T: HalfPrecision>(
     Error::same("score: the batch of lse", lse_batch, q.batch)?;
     Error::same("score: the heads of lse", lse_heads, q.heads)?;
     Error::same("score: the tokens of lse", lse_tokens, q.tokens)?;
+    raw_sizes_of_shapes::<T>(device, q, k, &input.sequences_q, &input.sequences_kv)
+}
+
+/// The same of shapes and sequences that were checked.
+fn raw_sizes_of_shapes<T: HalfPrecision>(
+    device: &Device,
+    q: Shape,
+    k: Shape,
+    sequences_q: &Sequences<'_>,
+    sequences_kv: &Sequences<'_>,
+) -> Result<ffi::wkv_score_params, Error> {
+    let batch = sequences_kv.batch(k);
     Ok(ffi::wkv_score_params {
         struct_size: size_of::<ffi::wkv_score_params>(),
         q: no_tensor(),
         k: no_tensor(),
         lse: no_rows(),
-        sequences_q: input.sequences_q.raw(q.tokens),
-        sequences_kv: input.sequences_kv.raw(k.tokens),
+        sequences_q: sequences_q.raw(q.tokens),
+        sequences_kv: sequences_kv.raw(k.tokens),
         observations: std::ptr::null(),
         column_scores: no_rows(),
         window_scores: no_rows(),

@@ -1,6 +1,6 @@
 //! The best windows of each sequence.
 
-use crate::device::{Device, entry};
+use crate::device::Device;
 use crate::error::Error;
 use crate::ffi;
 use crate::flags::flag_word;
@@ -80,7 +80,7 @@ pub fn select(device: &Device, mut params: SelectParams<'_>) -> Result<(), Error
         flags: flag_word(device, params.flags.as_mut())?,
         stream: device.stream(),
     };
-    let function = entry(device.kernels()?.select, "select")?;
+    let function = device.kernel(|kernels| kernels.select, "select")?;
     // SAFETY: the views keep their memory alive and inside its bounds until the call returns, and those that are
     // written are exclusive; it lies where the device's stream orders the kernel before every later use of it.
     device.check(unsafe { function(&raw) })

@@ -8,6 +8,7 @@ use windowkv_ref::methods::MethodKind;
 use windowkv_ref::policy::Task;
 
 use super::compression::{CompressionArgs, say_notes};
+use super::device::{Choice, DeviceArgs};
 use super::terminal::{print, progress, say};
 use super::{input, output, prompt, task};
 use crate::runner::{Model, Request, Sampling, check_memory, generate, peak_memory};
@@ -19,6 +20,7 @@ use crate::{Error, Result};
     windowkv generate --prompt-file prompt.txt --model-dir Qwen2.5-1.5B-Instruct --max-capacity-prompt 1024\n  \
     windowkv demo prompt | windowkv generate --max-capacity-prompt 12% --json\n  \
     windowkv generate --prompt-file prompt.txt --method snapkv --window-size 16 --temperature 0.7 --top-p 0.9\n  \
+    windowkv generate --prompt-file prompt.txt --device auto --prefill-chunk 1024\n  \
     windowkv generate --prompt-file prompt.txt --task aggregation --aggregation window=32,suffix=16,p=8\n\n\
     The released script's options work as they are:\n  \
     windowkv generate --model_type llama3_windowkv --model_half --use_cache --attn_implementation sdpa \\\n    \
@@ -92,6 +94,9 @@ pub(super) struct Generate {
     seed: u64,
 
     #[command(flatten)]
+    device: DeviceArgs,
+
+    #[command(flatten)]
     compression: CompressionArgs,
 }
 
@@ -136,11 +141,12 @@ impl Generate {
         if self.model_dir.is_none() {
             notes.extend(input::demo_notes(&model, &ids));
         }
+        let (device, chosen_device) = self.device.choose(model.llama.weights())?;
+        notes.extend(chosen_device);
         say_notes(&notes);
 
         tracing::info!(?compression, prompt_tokens = ids.len(), "compression");
         let method = compression.method(ids.len());
-        check_memory(&model, &[&*method], ids.len(), self.max_new_tokens)?;
         let request = Request {
             ids: &ids,
             method: &*method,
@@ -156,17 +162,25 @@ impl Generate {
         };
         let bar = progress("prefill", 1000);
         let mut written = Ok(());
-        let answer = generate(
-            &model,
-            &request,
-            &mut |done| bar.set_position((done * 1000.0) as u64),
-            &mut |text| {
-                bar.finish_and_clear();
-                if !self.json && written.is_ok() {
-                    written = print(text);
-                }
-            },
-        )?;
+        let mut prefilled = |done: f64| bar.set_position((done * 1000.0) as u64);
+        let mut on_text = |text: &str| {
+            bar.finish_and_clear();
+            if !self.json && written.is_ok() {
+                written = print(text);
+            }
+        };
+        let (answer, device) = match &device {
+            Choice::Cpu => {
+                check_memory(&model, &[&*method], ids.len(), self.max_new_tokens)?;
+                let answer = generate(&model, &request, &mut prefilled, &mut on_text)?;
+                (answer, None)
+            }
+            Choice::Device(device) => {
+                let (answer, report) =
+                    device.generate(&model, &request, &mut prefilled, &mut on_text)?;
+                (answer, Some(report))
+            }
+        };
         bar.finish_and_clear();
         written?;
         if self.json {
@@ -175,6 +189,7 @@ impl Generate {
                 "prompt_tokens": ids.len(), "prompt_tokens_cut": cut, "new_tokens": answer.ids.len(),
                 "kv": answer.kv, "timing": answer.timing, "peak_memory_bytes": peak_memory(),
                 "compression": compression, "sampling": request.sampling, "notes": notes,
+                "device": device,
                 "task": chosen.as_ref().map(|chosen| chosen.report(&answer.timing)),
             });
             print(&format!("{report}\n"))

@@ -7,19 +7,22 @@ use serde_json::json;
 use windowkv_ref::methods::{Method, MethodKind};
 
 use super::compression::{CompressionArgs, say_notes};
+use super::device::{Choice, DeviceArgs, OnDevice};
 use super::output::{bytes, grouped};
 use super::terminal::print;
 use crate::Result;
 use crate::config::ModelConfig;
+use crate::device::{DevicePlan, PromptShape};
 use crate::runner::MemoryPlan;
 use crate::settings::{Capacity, Compression};
-use crate::weights::Weights;
+use crate::weights::{DType, Weights};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windowkv info                                     the embedded demo model\n  \
     windowkv info Llama-3.2-1B-Instruct --max-capacity-prompt 1024\n  \
-    windowkv info Llama-3.2-1B-Instruct --prompt-tokens 8192,131072 --json")]
+    windowkv info Llama-3.2-1B-Instruct --prompt-tokens 8192,131072 --json\n  \
+    windowkv info Llama-3.2-1B-Instruct --device emulated      what a GPU would need, on a machine without one")]
 pub(super) struct Info {
     /// Folder of the model [default: the embedded demo model]
     #[arg(value_name = "MODEL_DIR")]
@@ -34,6 +37,8 @@ pub(super) struct Info {
     /// One JSON object instead of tables
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     compression: CompressionArgs,
 }
@@ -50,6 +55,7 @@ fn new_tokens(text: &str) -> std::result::Result<usize, String> {
 struct Described {
     config: ModelConfig,
     weights: u64,
+    dtype: DType,
     tokenizer: u64,
     preset: windowkv_ref::policy::ModelPreset,
 }
@@ -57,9 +63,15 @@ struct Described {
 impl Info {
     pub(super) fn run(&self) -> Result<()> {
         let model = self.describe()?;
-        let (compression, notes) = self
+        let (compression, mut notes) = self
             .compression
             .resolve(&model.preset, model.config.num_layers)?;
+        let (choice, chosen_device) = self.device.choose_for(model.dtype)?;
+        notes.extend(chosen_device);
+        let device = match &choice {
+            Choice::Cpu => None,
+            Choice::Device(device) => Some(&**device),
+        };
         say_notes(&notes);
         let budgets = match (compression.kind, compression.capacity) {
             (MethodKind::WindowKv, Capacity::Tokens(capacity)) => {
@@ -72,7 +84,7 @@ impl Info {
         let rows = self
             .prompt_tokens
             .iter()
-            .map(|&tokens| self.memory(&model, &compression, tokens))
+            .map(|&tokens| self.memory(&model, &compression, device, tokens))
             .collect::<Result<Vec<_>>>()?;
         if self.json {
             let memory: Vec<_> = rows
@@ -81,6 +93,7 @@ impl Info {
                     json!({
                         "prompt_tokens": row.tokens, "kept_per_layer": row.kept, "kv_bytes": row.plan.kv_cache, "full_kv_bytes": row.full.kv_cache,
                         "peak_bytes": row.plan.total(), "full_peak_bytes": row.full.total(), "parts": row.plan,
+                        "device_bytes": row.device.map(|plan| plan.total()), "device_parts": row.device,
                     })
                 })
                 .collect();
@@ -94,7 +107,11 @@ impl Info {
             });
             return print(&format!("{report}\n"));
         }
-        print(&self.tables(&model, &compression, budgets.as_deref(), &rows))
+        let mut text = self.tables(&model, &compression, budgets.as_deref(), &rows);
+        if let Some(device) = device {
+            text += &device_table(device.device.name(), self.max_new_tokens, &rows);
+        }
+        print(&text)
     }
 
     fn describe(&self) -> Result<Described> {
@@ -103,6 +120,7 @@ impl Info {
             return Ok(Described {
                 config: model.llama.config().clone(),
                 weights: model.llama.weights().total_bytes(),
+                dtype: model.llama.weights().embed.dtype(),
                 tokenizer: model.tokenizer_bytes,
                 preset: model.preset,
             });
@@ -115,12 +133,19 @@ impl Info {
         Ok(Described {
             config,
             weights: weights.total_bytes(),
+            dtype: weights.embed.dtype(),
             tokenizer,
             preset,
         })
     }
 
-    fn memory(&self, model: &Described, compression: &Compression, tokens: usize) -> Result<Row> {
+    fn memory(
+        &self,
+        model: &Described,
+        compression: &Compression,
+        device: Option<&OnDevice>,
+        tokens: usize,
+    ) -> Result<Row> {
         let plan = |method: &dyn Method<f32>| {
             MemoryPlan::new(
                 &model.config,
@@ -138,6 +163,16 @@ impl Info {
             kept: (0..model.config.num_layers)
                 .map(|layer| selector.max_kept(layer))
                 .collect(),
+            device: device
+                .map(|device| {
+                    let prompt = PromptShape {
+                        seqlen: tokens,
+                        method: &*method,
+                        new_tokens: self.max_new_tokens,
+                    };
+                    device.plan(&model.config, prompt)
+                })
+                .transpose()?,
             plan: plan(&*method)?,
             full: plan(&windowkv_ref::methods::FullKv)?,
         })
@@ -221,6 +256,33 @@ struct Row {
     kept: Vec<usize>,
     plan: MemoryPlan,
     full: MemoryPlan,
+    device: Option<DevicePlan>,
+}
+
+/// What one prompt takes on a device, by purpose.
+fn device_table(name: &str, new_tokens: usize, rows: &[Row]) -> String {
+    let mut text = format!(
+        "\nmemory on the device ({name}) with {new_tokens} new tokens\n{:>10}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}\n",
+        "prompt", "weights", "KV cache", "prompt", "chunk", "selection", "decode", "total",
+    );
+    for row in rows {
+        let Some(plan) = row.device else { continue };
+        let parts = [
+            plan.weights,
+            plan.kv_cache,
+            plan.prompt,
+            plan.chunk,
+            plan.selection,
+            plan.decode,
+            plan.total(),
+        ];
+        text += &format!("{:>10}", grouped(row.tokens as u64));
+        for part in parts {
+            text += &format!("{:>12}", bytes(part));
+        }
+        text += "\n";
+    }
+    text
 }
 
 /// Equal neighbours together: `layers 0-1 440, layers 2-3 312`.

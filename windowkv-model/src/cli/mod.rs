@@ -1,10 +1,12 @@
 //! The command line of `windowkv`: text on standard output, everything else on standard error.
 
 mod allocator;
+mod bench;
 mod classify;
 mod compare;
 mod compression;
 mod demo;
+mod device;
 mod generate;
 mod info;
 mod input;
@@ -65,6 +67,8 @@ enum Command {
     Classify(Box<classify::Classify>),
     /// Try the embedded demo model: no download, no GPU
     Demo(Box<demo::Demo>),
+    /// Time prefill and decode on a device: methods x batches x prompt lengths
+    Bench(Box<bench::Bench>),
     /// Needle in a haystack: lengths x depths x methods, with heat maps
     Niah(Box<niah::Niah>),
     /// Evaluate methods on LongBench: predictions, scores, and a table like the paper's
@@ -123,6 +127,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Inspect(inspect) => inspect.run(),
         Command::Classify(classify) => classify.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Niah(niah) => niah.run(),
         Command::Longbench(longbench) => longbench.run(),
         Command::Compare(compare) => compare.run(),

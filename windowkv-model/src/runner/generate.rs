@@ -102,14 +102,21 @@ pub struct KvReport {
 }
 
 impl KvReport {
-    fn new(model: &Model, request: &Request<'_>, selections: &[Selection<f32>]) -> Self {
+    /// `number_bytes`: of one number of a key or value, `head_dim`: of a head as it is stored.
+    fn new(
+        model: &Model,
+        request: &Request<'_>,
+        selections: &[Selection<f32>],
+        head_dim: usize,
+        number_bytes: u64,
+    ) -> Self {
         let shape = model.llama.shape();
         let prompt_tokens = request.ids.len();
         let kept_per_layer: Vec<usize> = selections
             .iter()
             .map(|selection| selection.kept.len(prompt_tokens))
             .collect();
-        let token_bytes = 2 * shape.head_dim as u64 * BYTES;
+        let token_bytes = 2 * head_dim as u64 * number_bytes;
         let bytes = |heads: &dyn Fn(&Selection<f32>) -> usize| {
             let of_layer = |selection| heads(selection) * selection.kept.len(prompt_tokens);
             token_bytes * selections.iter().map(of_layer).sum::<usize>() as u64
@@ -141,7 +148,10 @@ fn groups(selections: &[Selection<f32>], prompt_tokens: usize) -> Vec<GroupRepor
             .windows
             .as_ref()
             .map(|choice| choice.windows.clone());
-        let leads = selection.scores.is_some() && windows.is_some();
+        let leads = selection
+            .windows
+            .as_ref()
+            .is_some_and(|choice| choice.leader == Some(layer));
         match groups.last_mut() {
             Some(group)
                 if !leads && group.kept_tokens == kept_tokens && group.windows == windows =>
@@ -245,14 +255,14 @@ fn decode(
     loop {
         let mut running: Vec<_> = sequences
             .iter_mut()
-            .filter(|sequence| sequence.finish.is_none())
+            .filter(|sequence| sequence.answer.finish.is_none())
             .collect();
         if running.is_empty() {
             break;
         }
         let mut batch: Vec<_> = running
             .iter_mut()
-            .map(|sequence| (sequence.last_id, &mut sequence.cache))
+            .map(|sequence| (sequence.answer.last_id, &mut sequence.cache))
             .collect();
         let logits = model.llama.decode(&mut batch)?;
         for (sequence, logits) in running.into_iter().zip(logits.rows()) {
@@ -261,28 +271,19 @@ fn decode(
                 logits.as_slice().expect("rows are contiguous"),
                 on_text,
             )?;
-            sequence.timing.decode_seconds = start.elapsed().as_secs_f64();
+            sequence.answer.timing.decode_seconds = start.elapsed().as_secs_f64();
         }
     }
     sequences
         .into_iter()
-        .map(|sequence| sequence.end(on_text))
+        .map(|sequence| sequence.answer.end(on_text))
         .collect()
 }
 
 struct Sequence<'a> {
-    index: usize,
-    request: &'a Request<'a>,
+    answer: Answer<'a>,
     sampler: Sampler,
-    decoder: StreamDecoder<'a>,
-    stop: StopStrings<'a>,
     cache: KvCache,
-    last_id: u32,
-    ids: Vec<u32>,
-    text: String,
-    finish: Option<Finish>,
-    kv: KvReport,
-    timing: Timing,
 }
 
 impl<'a> Sequence<'a> {
@@ -312,36 +313,17 @@ impl<'a> Sequence<'a> {
         start: Instant,
         on_text: &mut dyn FnMut(usize, &str),
     ) -> Result<Self> {
-        let sampler = Sampler::new(request.sampling)?;
+        let head_dim = model.llama.shape().head_dim;
+        let selections = &prefilled.selections;
         let mut sequence = Self {
-            index,
-            request,
-            sampler,
-            decoder: model.tokenizer.stream(true),
-            stop: StopStrings::new(request.stop_strings),
+            answer: Answer::new(model, request, index, selections, head_dim, BYTES),
+            sampler: Sampler::new(request.sampling)?,
             cache: prefilled.cache,
-            last_id: 0,
-            ids: Vec::new(),
-            text: String::new(),
-            finish: (request.max_new_tokens == 0).then_some(Finish::Length),
-            kv: KvReport::new(model, request, &prefilled.selections),
-            timing: Timing {
-                prefill_seconds: 0.0,
-                decode_seconds: 0.0,
-            },
         };
-        if sequence.finish.is_none() {
+        if sequence.answer.finish.is_none() {
             sequence.take(model, &prefilled.logits, on_text)?;
         }
-        sequence.timing.prefill_seconds = start.elapsed().as_secs_f64();
-        tracing::info!(
-            request = index,
-            method = request.method.kind().name(),
-            prompt_tokens = request.ids.len(),
-            kept_share = sequence.kv.kept_share(),
-            seconds = sequence.timing.prefill_seconds,
-            "prefill"
-        );
+        sequence.answer.prefilled(start);
         Ok(sequence)
     }
 
@@ -353,6 +335,71 @@ impl<'a> Sequence<'a> {
         on_text: &mut dyn FnMut(usize, &str),
     ) -> Result<()> {
         let id = self.sampler.next(logits)?;
+        self.answer.take(model, id, on_text)
+    }
+}
+
+/// The text of one request as it grows, and what it costs.
+pub(crate) struct Answer<'a> {
+    index: usize,
+    request: &'a Request<'a>,
+    decoder: StreamDecoder<'a>,
+    stop: StopStrings<'a>,
+    last_id: u32,
+    ids: Vec<u32>,
+    text: String,
+    pub(crate) finish: Option<Finish>,
+    kv: KvReport,
+    pub(crate) timing: Timing,
+}
+
+impl<'a> Answer<'a> {
+    /// Nothing yet, of a prompt whose layers kept `selections`, in heads of `head_dim` numbers of `number_bytes` each.
+    pub(crate) fn new(
+        model: &'a Model,
+        request: &'a Request<'a>,
+        index: usize,
+        selections: &[Selection<f32>],
+        head_dim: usize,
+        number_bytes: u64,
+    ) -> Self {
+        Self {
+            index,
+            request,
+            decoder: model.tokenizer.stream(true),
+            stop: StopStrings::new(request.stop_strings),
+            last_id: 0,
+            ids: Vec::new(),
+            text: String::new(),
+            finish: (request.max_new_tokens == 0).then_some(Finish::Length),
+            kv: KvReport::new(model, request, selections, head_dim, number_bytes),
+            timing: Timing {
+                prefill_seconds: 0.0,
+                decode_seconds: 0.0,
+            },
+        }
+    }
+
+    /// Notes that the prompt, which was begun at `start`, has its first token.
+    pub(crate) fn prefilled(&mut self, start: Instant) {
+        self.timing.prefill_seconds = start.elapsed().as_secs_f64();
+        tracing::info!(
+            request = self.index,
+            method = self.request.method.kind().name(),
+            prompt_tokens = self.request.ids.len(),
+            kept_share = self.kv.kept_share(),
+            seconds = self.timing.prefill_seconds,
+            "prefill"
+        );
+    }
+
+    /// Takes the next token and shows the text that it completes.
+    pub(crate) fn take(
+        &mut self,
+        model: &Model,
+        id: u32,
+        on_text: &mut dyn FnMut(usize, &str),
+    ) -> Result<()> {
         self.last_id = id;
         self.ids.push(id);
         if model.generation.stop_token_ids.contains(&id) && !self.request.ignore_stop_tokens {
@@ -370,7 +417,8 @@ impl<'a> Sequence<'a> {
         Ok(())
     }
 
-    fn end(mut self, on_text: &mut dyn FnMut(usize, &str)) -> Result<Generation> {
+    /// The whole answer, when it has ended.
+    pub(crate) fn end(mut self, on_text: &mut dyn FnMut(usize, &str)) -> Result<Generation> {
         let finish = self.finish.unwrap_or(Finish::Length);
         if finish != Finish::StopString {
             let (mut rest, stopped) = self.stop.push(&self.decoder.finish()?);

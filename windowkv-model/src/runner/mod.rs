@@ -15,6 +15,7 @@ mod sampling;
 mod stop;
 mod visit;
 
+pub(crate) use generate::Answer;
 pub use generate::{
     Finish, Generation, GroupReport, KvReport, Request, Timing, generate, generate_batch,
     generate_each,

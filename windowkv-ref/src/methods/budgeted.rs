@@ -4,7 +4,7 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::{Kept, Selection, check_input, check_model};
+use super::{Chooser, Kept, Rule, ScorePooling, Scored, Selection, check_input, check_model};
 use crate::policy::{ModelShape, top_indices};
 use crate::scoring::{average_pool, max_pool, mean_over_groups};
 use crate::{Error, Real};
@@ -146,6 +146,27 @@ impl Plan {
             Granularity::QueryHead if !self.keeps_all() => self.model.num_heads_q,
             _ => self.model.num_heads_kv,
         }
+    }
+
+    /// How a layer chooses by the column scores of the last `query_len` rows.
+    pub(super) fn rule(&self, layer: usize, query_len: usize, pooling: ScorePooling) -> Rule {
+        let Some(chosen) = &self.chosen else {
+            return Rule::All;
+        };
+        let num_windows = self.scored_len();
+        Rule::Scored(Scored {
+            query_len,
+            suffix_len: self.config.recent_len,
+            window_len: 1,
+            num_windows,
+            num_keep: chosen[layer].min(num_windows),
+            top_tokens: 1,
+            pooling,
+            chooser: match self.config.granularity {
+                Granularity::KvHead => Chooser::KvHead,
+                Granularity::QueryHead => Chooser::QueryHead,
+            },
+        })
     }
 
     /// Tokens that are scored: all but the last `recent_len`.

@@ -1,4 +1,6 @@
-use super::{Kept, LayerInput, Method, MethodKind, Selection, Selector, check_input, check_model};
+use super::{
+    Kept, LayerInput, Method, MethodKind, Rule, Selection, Selector, check_input, check_model,
+};
 use crate::policy::ModelShape;
 use crate::{Error, Real};
 
@@ -33,6 +35,10 @@ impl<F: Real> Selector<F> for FullKvSelector {
 
     fn cache_heads(&self, _layer: usize) -> usize {
         self.model.num_heads_kv
+    }
+
+    fn rule(&self, _layer: usize) -> Rule {
+        Rule::All
     }
 
     fn select(&mut self, layer: usize, input: &LayerInput<'_, F>) -> Result<Selection<F>, Error> {

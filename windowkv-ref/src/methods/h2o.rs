@@ -1,5 +1,7 @@
 use super::budgeted::Plan;
-use super::{Kept, LayerInput, Method, MethodKind, Selection, Selector, TokenConfig};
+use super::{
+    Kept, LayerInput, Method, MethodKind, Rule, ScorePooling, Selection, Selector, TokenConfig,
+};
 use crate::policy::ModelShape;
 use crate::{Error, Real};
 
@@ -47,6 +49,10 @@ impl<F: Real> Selector<F> for H2oSelector {
 
     fn cache_heads(&self, _layer: usize) -> usize {
         self.0.cache_heads()
+    }
+
+    fn rule(&self, layer: usize) -> Rule {
+        self.0.rule(layer, self.0.seqlen, ScorePooling::None)
     }
 
     fn select(&mut self, layer: usize, input: &LayerInput<'_, F>) -> Result<Selection<F>, Error> {

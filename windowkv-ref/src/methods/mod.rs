@@ -9,6 +9,7 @@ mod fullkv;
 mod h2o;
 mod kept;
 mod pyramidkv;
+mod rule;
 mod snapkv;
 mod streamingllm;
 mod windowkv;
@@ -21,6 +22,7 @@ pub use fullkv::FullKv;
 pub use h2o::H2o;
 pub use kept::{Kept, Selection};
 pub use pyramidkv::PyramidKv;
+pub use rule::{Chooser, Rule, ScorePooling, Scored};
 pub use snapkv::SnapKv;
 pub use streamingllm::StreamingLlm;
 pub use windowkv::WindowKv;
@@ -50,6 +52,9 @@ pub trait Selector<F: Real>: Send {
 
     /// How many cache heads this layer stores.
     fn cache_heads(&self, layer: usize) -> usize;
+
+    /// How layer `layer` chooses, where the choice is not made here.
+    fn rule(&self, layer: usize) -> Rule;
 
     /// Chooses what layer `layer` keeps. Layers come in ascending order.
     ///

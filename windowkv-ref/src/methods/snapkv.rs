@@ -1,5 +1,8 @@
 use super::budgeted::Plan;
-use super::{Kept, LayerInput, Method, MethodKind, Selection, Selector, TokenConfig};
+use super::{
+    Kept, LayerInput, Method, MethodKind, Pooling, Rule, ScorePooling, Selection, Selector,
+    TokenConfig,
+};
 use crate::policy::ModelShape;
 use crate::{Error, Real};
 
@@ -52,6 +55,15 @@ impl<F: Real> Selector<F> for ObservedRows {
 
     fn cache_heads(&self, _layer: usize) -> usize {
         self.0.cache_heads()
+    }
+
+    fn rule(&self, layer: usize) -> Rule {
+        let config = self.0.config;
+        let pooling = match config.pooling {
+            Pooling::Average => ScorePooling::Average(config.kernel_size),
+            Pooling::Max => ScorePooling::Max(config.kernel_size),
+        };
+        self.0.rule(layer, config.recent_len, pooling)
     }
 
     fn select(&mut self, layer: usize, input: &LayerInput<'_, F>) -> Result<Selection<F>, Error> {

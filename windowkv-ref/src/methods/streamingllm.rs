@@ -1,5 +1,5 @@
 use super::budgeted::Plan;
-use super::{Kept, LayerInput, Method, MethodKind, Selection, Selector, TokenConfig};
+use super::{Kept, LayerInput, Method, MethodKind, Rule, Selection, Selector, TokenConfig};
 use crate::policy::ModelShape;
 use crate::{Error, Real};
 
@@ -47,6 +47,17 @@ impl<F: Real> Selector<F> for StreamingLlmSelector {
     /// Every head keeps the same tokens, so there is nothing that query heads would keep for themselves.
     fn cache_heads(&self, _layer: usize) -> usize {
         self.0.model.num_heads_kv
+    }
+
+    fn rule(&self, layer: usize) -> Rule {
+        if self.0.keeps_all() {
+            return Rule::All;
+        }
+        let suffix_len = self.0.config.recent_len;
+        Rule::Ends {
+            first: self.0.max_kept(layer) - suffix_len,
+            suffix_len,
+        }
     }
 
     fn select(&mut self, layer: usize, input: &LayerInput<'_, F>) -> Result<Selection<F>, Error> {

@@ -1,6 +1,9 @@
 use ndarray::Axis;
 
-use super::{Kept, LayerInput, Method, MethodKind, Selection, Selector, check_input, check_model};
+use super::{
+    Chooser, Kept, LayerInput, Method, MethodKind, Rule, ScorePooling, Scored, Selection, Selector,
+    check_input, check_model,
+};
 use crate::policy::{ModelShape, WindowChoice, WindowKvConfig, Windows};
 use crate::scoring::{average_pool, window_scores};
 use crate::{Error, Real};
@@ -123,6 +126,36 @@ impl<F: Real> Selector<F> for WindowKvSelector {
 
     fn cache_heads(&self, _layer: usize) -> usize {
         self.model.num_heads_kv
+    }
+
+    fn rule(&self, layer: usize) -> Rule {
+        let budget = self.budgets[layer];
+        let leader = self.leader(layer);
+        if self.is_scored(layer) {
+            let config = &self.config;
+            Rule::Scored(Scored {
+                query_len: config.suffix_len,
+                suffix_len: config.suffix_len,
+                window_len: config.window_len,
+                num_windows: self.windows.count(),
+                num_keep: self.windows.kept_count(budget),
+                top_tokens: config.top_tokens(),
+                pooling: match config.score_pooling {
+                    1 => ScorePooling::None,
+                    width => ScorePooling::Average(width),
+                },
+                chooser: Chooser::Layer,
+            })
+        } else if self.windows.keeps_all(budget) {
+            Rule::All
+        } else if self.windows.kept_count(budget) == 0 {
+            Rule::Ends {
+                first: 0,
+                suffix_len: self.config.suffix_len,
+            }
+        } else {
+            Rule::AsLeader { leader }
+        }
     }
 
     fn select(&mut self, layer: usize, input: &LayerInput<'_, F>) -> Result<Selection<F>, Error> {

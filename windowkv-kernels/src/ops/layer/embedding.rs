@@ -1,6 +1,6 @@
 //! Rows of an embedding table.
 
-use crate::device::{Device, entry};
+use crate::device::Device;
 use crate::element::HalfPrecision;
 use crate::error::Error;
 use crate::ffi;
@@ -58,7 +58,7 @@ pub fn embedding<T: HalfPrecision>(
         flags: flag_word(device, flags.as_mut())?,
         stream: device.stream(),
     };
-    let function = entry(device.kernels()?.embedding, "embedding")?;
+    let function = device.kernel(|kernels| kernels.embedding, "embedding")?;
     // SAFETY: as in `rms_norm`.
     device.check(unsafe { function(&params) })
 }

@@ -1,6 +1,6 @@
 //! RMS norm with a residual.
 
-use crate::device::{Device, entry};
+use crate::device::Device;
 use crate::element::HalfPrecision;
 use crate::error::Error;
 use crate::ffi;
@@ -87,7 +87,7 @@ pub fn rms_norm<T: HalfPrecision>(
             raw.sum_stride = stored.output_stride;
         }
     }
-    let function = entry(device.kernels()?.rms_norm, "rms_norm")?;
+    let function = device.kernel(|kernels| kernels.rms_norm, "rms_norm")?;
     // SAFETY: the views keep their memory alive and inside its bounds until the call returns, and those that are
     // written are exclusive; it lies where the device's stream orders the kernel before every later use of it.
     device.check(unsafe { function(&raw) })

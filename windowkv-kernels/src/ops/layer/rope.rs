@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use crate::device::{Device, entry};
+use crate::device::Device;
 use crate::element::HalfPrecision;
 use crate::error::Error;
 use crate::ffi;
@@ -110,7 +110,7 @@ pub fn rope<T: HalfPrecision>(device: &Device, params: RopeParams<'_, T>) -> Res
         dtype: T::DTYPE,
         stream: device.stream(),
     };
-    let function = entry(device.kernels()?.rope, "rope")?;
+    let function = device.kernel(|kernels| kernels.rope, "rope")?;
     // SAFETY: as in `rms_norm`.
     device.check(unsafe { function(&params) })
 }

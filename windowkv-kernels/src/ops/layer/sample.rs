@@ -1,6 +1,6 @@
 //! The next token of each row of logits.
 
-use crate::device::{Device, entry};
+use crate::device::Device;
 use crate::element::Float;
 use crate::error::Error;
 use crate::ffi;
@@ -64,7 +64,7 @@ pub fn sample<T: Float>(device: &Device, params: SampleParams<'_, T>) -> Result<
         flags: flag_word(device, flags.as_mut())?,
         stream: device.stream(),
     };
-    let function = entry(device.kernels()?.sample, "sample")?;
+    let function = device.kernel(|kernels| kernels.sample, "sample")?;
     // SAFETY: as in `rms_norm`.
     device.check(unsafe { function(&params) })
 }

@@ -1,6 +1,6 @@
 //! The gate of a feed-forward layer.
 
-use crate::device::{Device, entry};
+use crate::device::Device;
 use crate::element::HalfPrecision;
 use crate::error::Error;
 use crate::ffi;
@@ -41,7 +41,7 @@ pub fn silu_mul<T: HalfPrecision>(
         dtype: T::DTYPE,
         stream: device.stream(),
     };
-    let function = entry(device.kernels()?.silu_mul, "silu_mul")?;
+    let function = device.kernel(|kernels| kernels.silu_mul, "silu_mul")?;
     // SAFETY: as in `rms_norm`.
     device.check(unsafe { function(&params) })
 }

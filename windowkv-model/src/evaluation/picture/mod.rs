@@ -2,6 +2,7 @@
 
 mod chart;
 mod color;
+mod growth;
 mod heatmap;
 mod roofline;
 mod svg;
@@ -13,6 +14,7 @@ use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{self, fontdb};
 
 pub use chart::{Chart, Line};
+pub use growth::{Growth, Series};
 pub use heatmap::{HeatMap, heat_map, heat_maps};
 pub use roofline::{RoofPoint, Roofline};
 

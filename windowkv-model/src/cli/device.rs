@@ -1,0 +1,197 @@
+//! Where a model runs.
+
+use clap::{Args, ValueEnum};
+use half::{bf16, f16};
+use serde::Serialize;
+use windowkv_kernels::{Device, HalfPrecision};
+
+use super::terminal::progress;
+use crate::Result;
+use crate::device::{
+    DEFAULT_PREFILL_CHUNK, DeviceModel, DevicePlan, PromptShape, free_memory, generate_batch,
+    open_gpu,
+};
+use crate::error::Error;
+use crate::runner::{Generation, Model, Request};
+use crate::weights::{DType, Weights};
+
+/// Where a model runs, and in which type of numbers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Device")]
+pub(super) struct DeviceArgs {
+    /// Where the model runs: auto takes the GPU if there is one, and says so; cpu computes in float32; emulated runs
+    /// the GPU's kernels on the CPU, slowly
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    device: DeviceName,
+    /// Numbers on the GPU or the emulated one [default: as the weights, bf16 for those in float32]
+    #[arg(long, value_enum)]
+    dtype: Option<DtypeName>,
+    /// Tokens of the prompt that go through a layer at a time on the GPU: fewer take less memory
+    #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_PREFILL_CHUNK, value_parser = chunk)]
+    prefill_chunk: usize,
+}
+
+fn chunk(text: &str) -> std::result::Result<usize, String> {
+    super::count(text, 1..=crate::config::MAX_POSITIONS)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DeviceName {
+    Auto,
+    Cpu,
+    Cuda,
+    Emulated,
+}
+
+/// A half-precision type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum DtypeName {
+    Bf16,
+    F16,
+}
+
+/// Where a run goes on.
+pub(super) enum Choice {
+    /// The CPU runner.
+    Cpu,
+    /// A device.
+    Device(Box<OnDevice>),
+}
+
+/// A device and how it is used.
+pub(super) struct OnDevice {
+    pub(super) device: Device,
+    pub(super) dtype: DtypeName,
+    pub(super) prefill_chunk: usize,
+}
+
+/// What a report says of the device.
+#[derive(Serialize)]
+pub(super) struct DeviceReport {
+    name: &'static str,
+    dtype: DtypeName,
+    compute_capability: u32,
+    planned_bytes: u64,
+    plan: DevicePlan,
+}
+
+impl DeviceArgs {
+    /// Opens the device that was asked for; also what `auto` has to say.
+    ///
+    /// # Errors
+    /// No such device, and what to do.
+    pub(super) fn choose(&self, weights: &Weights) -> Result<(Choice, Option<String>)> {
+        self.choose_for(weights.embed.dtype())
+    }
+
+    /// The same for weights of type `dtype`.
+    ///
+    /// # Errors
+    /// As [`choose`](Self::choose).
+    pub(super) fn choose_for(&self, dtype: DType) -> Result<(Choice, Option<String>)> {
+        let on = |device| {
+            Choice::Device(Box::new(OnDevice {
+                device,
+                dtype: self.dtype.unwrap_or(match dtype {
+                    DType::F16 => DtypeName::F16,
+                    DType::Bf16 | DType::F32 => DtypeName::Bf16,
+                }),
+                prefill_chunk: self.prefill_chunk,
+            }))
+        };
+        let opening = |source| Error::Device {
+            step: "opening the GPU".to_owned(),
+            source,
+        };
+        Ok(match self.device {
+            DeviceName::Cpu => (Choice::Cpu, None),
+            DeviceName::Emulated => (on(Device::emulated()), None),
+            DeviceName::Cuda => (on(open_gpu().map_err(opening)?), None),
+            DeviceName::Auto => match open_gpu() {
+                Ok(device) => {
+                    let capability = device.capability();
+                    let (major, minor) = (capability / 10, capability % 10);
+                    let why = format!(
+                        "--device auto chose cuda: there is a GPU of compute capability {major}.{minor}"
+                    );
+                    (on(device), Some(why))
+                }
+                Err(why) => (
+                    Choice::Cpu,
+                    Some(format!("--device auto chose cpu, in float32: {why}")),
+                ),
+            },
+        })
+    }
+}
+
+impl OnDevice {
+    /// What a prompt takes.
+    ///
+    /// # Errors
+    /// A model or request that the device cannot run.
+    pub(super) fn plan(
+        &self,
+        config: &crate::config::ModelConfig,
+        prompt: PromptShape<'_>,
+    ) -> Result<DevicePlan> {
+        DevicePlan::new(&self.device, config, &[prompt], self.prefill_chunk)
+    }
+
+    /// Answers a request, with a bar while the weights are copied.
+    ///
+    /// # Errors
+    /// As [`generate_batch`], before anything is copied where the plan does not fit.
+    pub(super) fn generate(
+        &self,
+        model: &Model,
+        request: &Request<'_>,
+        progress: &mut dyn FnMut(f64),
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<(Generation, DeviceReport)> {
+        match self.dtype {
+            DtypeName::Bf16 => self.run::<bf16>(model, request, progress, on_text),
+            DtypeName::F16 => self.run::<f16>(model, request, progress, on_text),
+        }
+    }
+
+    fn run<T: HalfPrecision>(
+        &self,
+        model: &Model,
+        request: &Request<'_>,
+        prefilled: &mut dyn FnMut(f64),
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<(Generation, DeviceReport)> {
+        let prompt = PromptShape {
+            seqlen: request.ids.len(),
+            method: request.method,
+            new_tokens: request.max_new_tokens,
+        };
+        let plan = self.plan(model.llama.config(), prompt)?;
+        plan.check(free_memory(&self.device))?;
+        let bar = progress("weights", 1000);
+        let loaded = DeviceModel::<T>::load(&self.device, &model.llama, &mut |done| {
+            bar.set_position((done * 1000.0) as u64);
+        });
+        bar.finish_and_clear();
+        let loaded = loaded?;
+        let requests = std::slice::from_ref(request);
+        let mut answers = generate_batch(
+            model,
+            &loaded,
+            requests,
+            self.prefill_chunk,
+            prefilled,
+            &mut |_, text| on_text(text),
+        )?;
+        let report = DeviceReport {
+            name: self.device.name(),
+            dtype: self.dtype,
+            compute_capability: self.device.capability(),
+            planned_bytes: plan.total(),
+            plan,
+        };
+        Ok((answers.remove(0), report))
+    }
+}

@@ -1,0 +1,110 @@
+//! One new token of every sequence: nine launches a layer, and five around them.
+
+use windowkv_kernels::{CacheLayout, HalfPrecision, Strides, Tensor, TensorMut, ops, range};
+
+use super::batch::Batch;
+use super::layer::{rows_of, rows_of_mut};
+use super::plan::cache_layout;
+use super::step::Step;
+use crate::Result;
+
+impl<T: HalfPrecision> Batch<'_, T> {
+    /// Runs the last token of each sequence, appends its key and value to the caches in place, and chooses the next.
+    /// The same calls with the same arguments at every step, so that on a GPU they
+    /// are captured once and replayed as one graph.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) with the step.
+    pub fn step(&mut self) -> Result<()> {
+        let _step = range(|| "decode step".to_owned());
+        #[cfg(feature = "cuda")]
+        if self.model.device.name() == "cuda" {
+            return self.graph_step();
+        }
+        self.launch_step()
+    }
+
+    pub(super) fn launch_step(&mut self) -> Result<()> {
+        const STEP: &str = "a decode step";
+        let (model, batch) = (self.model, self.lengths.batch());
+        let sizes = model.sizes;
+        let params = ops::EmbeddingParams {
+            table: model.weights.embed()?,
+            ids: self.tokens.view(),
+            out: rows_of_mut(&mut self.rows.stream, 0..batch, sizes.hidden).at(STEP)?,
+            flags: Some(self.flags.view_mut()),
+        };
+        ops::embedding(&model.device, params).at(STEP)?;
+        for layer in 0..sizes.num_layers {
+            self.step_attention(layer)?;
+            let memory = &mut self.rows;
+            let (stream, activations) = (&mut memory.stream, &mut memory.activations);
+            let weights = &model.weights.layers[layer];
+            model.output_and_mlp(weights, stream, 0..batch, 0, activations)?;
+        }
+        self.head(None, 0, batch)?;
+        ops::advance(&model.device, self.counters.view_mut(), 1).at(STEP)
+    }
+
+    /// Norm, queries, keys and values, RoPE, attention: four launches.
+    fn step_attention(&mut self, layer: usize) -> Result<()> {
+        const STEP: &str = "attention of a decode step";
+        let (model, batch) = (self.model, self.lengths.batch());
+        let sizes = model.sizes;
+        let weights = &model.weights.layers[layer];
+        let memory = &mut self.rows;
+        let x = rows_of(&memory.stream, 0..batch, sizes.hidden).in_layer(STEP, layer)?;
+        let normed = &mut memory.activations.normed;
+        let out = rows_of_mut(normed, 0..batch, sizes.hidden).in_layer(STEP, layer)?;
+        model
+            .norm(x, &weights.input_norm, out)
+            .in_layer(STEP, layer)?;
+        let normed = rows_of(normed, 0..batch, sizes.hidden).in_layer(STEP, layer)?;
+        let qkv = rows_of_mut(&mut memory.qkv, 0..batch, sizes.qkv()).in_layer(STEP, layer)?;
+        model.linear(normed, &weights.qkv, qkv, false)?;
+
+        // Queries and keys lie side by side and turn alike: heads of one tensor.
+        let strides = Strides {
+            batch: sizes.qkv(),
+            token: sizes.qkv(),
+            head: sizes.head_dim,
+        };
+        let turned = sizes.num_heads_q + sizes.num_heads_kv;
+        let turned = [1, batch, turned, sizes.head_dim];
+        let position = sizes.num_layers * batch;
+        let positions = self.counters.view().range(position..position + batch);
+        let params = ops::RopeParams {
+            q: TensorMut::strided(memory.qkv.view_mut(), turned, strides, 0)
+                .in_layer(STEP, layer)?,
+            k: None,
+            positions: positions.in_layer(STEP, layer)?,
+            turns: model.turns.view(),
+        };
+        ops::rope(&model.device, params).in_layer(STEP, layer)?;
+
+        let heads = |count, offset| {
+            let shape = [batch, 1, count, sizes.head_dim];
+            Tensor::strided(memory.qkv.view(), shape, strides, offset).in_layer(STEP, layer)
+        };
+        let lens = layer * batch..(layer + 1) * batch;
+        let out = [batch, 1, sizes.num_heads_q, sizes.head_dim];
+        let out_strides = CacheLayout::tokens_outermost(out);
+        let attended = memory.activations.attended.view_mut();
+        let params = ops::DecodeParams {
+            q: heads(sizes.num_heads_q, 0)?,
+            new: Some((
+                heads(sizes.num_heads_kv, sizes.q())?,
+                heads(sizes.num_heads_kv, sizes.q() + sizes.kv())?,
+            )),
+            o: TensorMut::strided(attended, out, out_strides, 0).in_layer(STEP, layer)?,
+            lse: None,
+            cache: self.caches[layer].all(),
+            layout: cache_layout(&sizes, batch, self.lengths.capacities[layer]),
+            cache_lens: self.counters.view().range(lens).in_layer(STEP, layer)?,
+            softmax_scale: model.softmax_scale,
+            workspace: memory.workspace.view_mut(),
+            flags: Some(self.flags.view_mut()),
+        };
+        ops::decode(&model.device, params).in_layer(STEP, layer)
+    }
+}
