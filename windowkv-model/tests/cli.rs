@@ -342,6 +342,7 @@ fn json_is_one_object_with_the_documented_keys() {
                 "compression",
                 "sampling",
                 "notes",
+                "device",
                 "task",
             ]
         );
