@@ -4,6 +4,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 venv=$(.ci/cuda-toolkit.sh)
+# As the GPU bundle has it, which then need not compile the kernels again.
+export NVCC_APPEND_FLAGS=--compress-mode=size
 VIRTUAL_ENV=$venv cargo clippy --release -p windowkv-kernels --features cuda --all-targets -- -D warnings
 VIRTUAL_ENV=$venv cargo clippy --release -p windowkv-model --features nvtx --lib --bins -- -D warnings
 VIRTUAL_ENV=$venv cargo test --release -p windowkv-kernels --features cuda --test cuda
