@@ -201,7 +201,7 @@ fn step(hash: u64, letter: char) -> u64 {
 }
 
 /// Characters that are written without spaces between words.
-fn is_ideograph(letter: char) -> bool {
+pub(super) fn is_ideograph(letter: char) -> bool {
     matches!(u32::from(letter), 0x3040..=0x30ff | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff
         | 0x20000..=0x323af)
 }

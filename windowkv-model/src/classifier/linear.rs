@@ -2,7 +2,7 @@
 
 use windowkv_ref::policy::Task;
 
-use super::features::{BUCKETS, Features};
+use super::features::{BUCKETS, Features, is_ideograph};
 
 /// `task-classifier/weights.bin`.
 pub(crate) static WEIGHTS: &[u8] = include_bytes!("../../task-classifier/weights.bin");
@@ -13,8 +13,11 @@ const MAGIC: [u8; 8] = *b"WKVTASK1";
 pub const WEIGHTS_BYTES: usize = 12 + BUCKETS;
 
 /// A prompt whose margin is below this is taken as localization, whatever the sign. Of the held-out phrasings'
-/// prompts 5 in 100 lie so low, and most of those that are wrong do.
+/// prompts 2 in 100 lie so low.
 pub const LEAST_MARGIN: f32 = 0.1;
+
+/// A prompt of fewer words is no instruction: its few features say more about what else shares their places.
+const LEAST_WORDS: usize = 4;
 
 /// A linear classifier: `margin = scale * sum(weight * feature)`, above 0 for aggregation. There is no bias: a prompt
 /// of which nothing is known has the margin 0.
@@ -31,7 +34,7 @@ pub struct LinearOutput {
     pub margin: f32,
     /// The task; localization where the margin is small.
     pub task: Task,
-    /// Whether the margin is small.
+    /// Whether the margin is small, or the prompt of a few words.
     pub uncertain: bool,
 }
 
@@ -95,7 +98,7 @@ impl LinearClassifier {
     /// Classifies a prompt.
     pub fn classify(&self, prompt: &str) -> LinearOutput {
         let margin = self.margin(&Features::new(prompt));
-        let uncertain = margin.abs() < LEAST_MARGIN;
+        let uncertain = margin.abs() < LEAST_MARGIN || !has_words(prompt, LEAST_WORDS);
         let task = if margin > 0.0 && !uncertain {
             Task::Aggregation
         } else {
@@ -107,6 +110,17 @@ impl LinearClassifier {
             uncertain,
         }
     }
+}
+
+/// Whether a text has so many words; an ideograph is one.
+fn has_words(text: &str, least: usize) -> bool {
+    let mut inside = false;
+    let begins = text.chars().filter(|&letter| {
+        let begins = is_ideograph(letter) || letter.is_alphanumeric() && !inside;
+        inside = letter.is_alphanumeric() && !is_ideograph(letter);
+        begins
+    });
+    begins.take(least).count() == least
 }
 
 #[cfg(test)]

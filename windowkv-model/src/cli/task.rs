@@ -263,8 +263,8 @@ fn by(source: TaskSource) -> &'static str {
 pub(super) fn doubt(decision: &TaskDecision) -> Option<String> {
     let margin = decision.margin.filter(|_| decision.uncertain)?;
     Some(format!(
-        "--task auto: the classifier's margin is small ({margin:+.2}; below 0 is localization, above 0 aggregation); \
-         taken as localization, give --task to decide yourself"
+        "--task auto: the prompt has few words, or the classifier's margin is small ({margin:+.2}; below 0 is \
+         localization, above 0 aggregation); taken as localization, give --task to decide yourself"
     ))
 }
 

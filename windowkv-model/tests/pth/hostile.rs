@@ -15,6 +15,30 @@ fn spoilt(change: impl FnOnce(&mut Vec<Entry>)) -> Vec<u8> {
     zip(&entries, |_| ())
 }
 
+/// The file with other bytes from `at` on.
+fn bent(file: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut file = file.to_vec();
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+    file
+}
+
+/// The archive with 64-bit end records, as torch.save writes them, that count `count` entries.
+pub(crate) fn zip64(file: &[u8], count: u64) -> Vec<u8> {
+    let (rest, end) = file.split_at(file.len() - 22);
+    let long = |at: usize| u64::from(u32::from_le_bytes(end[at..at + 4].try_into().unwrap()));
+    // Signature and length of the rest; versions and volumes; entries here and in all, directory size and offset.
+    let mut record = [&b"PK\x06\x06"[..], &44_u64.to_le_bytes(), &[0; 12]].concat();
+    for number in [count, count, long(12), long(16)] {
+        record.extend(number.to_le_bytes());
+    }
+    let locator = [
+        &b"PK\x06\x07\0\0\0\0"[..],
+        &(rest.len() as u64).to_le_bytes(),
+        &[1, 0, 0, 0],
+    ];
+    [rest, &record, &locator.concat(), end].concat()
+}
+
 /// All of them.
 pub(crate) fn cases() -> Vec<Case> {
     [containers(), streams(), tensors()].concat()
@@ -31,6 +55,9 @@ fn containers() -> Vec<Case> {
     legacy.extend(op::sound());
     let mut tar = vec![0; 600];
     tar[257..262].copy_from_slice(b"ustar");
+    let directory = sound.windows(4).position(|part| part == b"PK\x01\x02");
+    let directory = directory.expect("every archive has one");
+    let second = 30 + "archive/data.pkl".len() + op::sound().len();
     let mut bomb = entries(&op::sound(), 6);
     bomb[2].method = 8;
     bomb[2].sizes = [200, u32::MAX - 7];
@@ -145,6 +172,11 @@ fn containers() -> Vec<Case> {
         ),
         ("a drive", named("C:/evil"), "names are one folder"),
         (
+            "a path that stays in its place",
+            named("archive/./data"),
+            "names are one folder",
+        ),
+        (
             "a name with NUL",
             named("archive/data\0.pkl"),
             "names are one folder",
@@ -199,12 +231,42 @@ fn containers() -> Vec<Case> {
         (
             "65,535 entries that are not there",
             zip(&entries(&op::sound(), 6), |end| end[0] = 0xffff),
-            "entries",
+            "has 65535 entries; at most 16384",
+        ),
+        (
+            "20,000 entries of which the end record admits one",
+            zip(&vec![Entry::new("a/b", b""); 20_000], |end| end[0] = 1),
+            "has 16385 entries; at most 16384",
         ),
         (
             "a wrong count of entries",
             zip(&entries(&op::sound(), 6), |end| end[0] = 3),
             "counts 3 entries",
+        ),
+        (
+            "one of several volumes",
+            bent(&sound, sound.len() - 18, &[1]),
+            "a part of several",
+        ),
+        (
+            "64-bit end records that count otherwise",
+            zip64(&sound, 5),
+            "contradicts the other one",
+        ),
+        (
+            "a directory that is none",
+            bent(&sound, directory, b"PK\x01\x03"),
+            "garbled",
+        ),
+        (
+            "a local header that is none",
+            bent(&sound, second, b"PK\x03\x05"),
+            "two different ways",
+        ),
+        (
+            "a local size that differs",
+            bent(&sound, second + 22, &[7]),
+            "two different ways",
         ),
         (
             "big-endian numbers",
@@ -332,6 +394,32 @@ fn streams() -> Vec<Case> {
             "an unknown protocol",
             file(b"\x80\xff}.".to_vec()),
             "version of the protocol",
+        ),
+        (
+            "a protocol that torch.save does not write",
+            file(b"\x80\x05}.".to_vec()),
+            "version of the protocol",
+        ),
+        (
+            "a tuple over a mark",
+            body(&[b"N(N\x86"]),
+            "a tuple of missing values",
+        ),
+        (
+            "an item over a mark",
+            body(&[b"}(Ns"]),
+            "an item of missing values",
+        ),
+        ("items over a mark", body(&[b"}((u"]), "items of something"),
+        (
+            "an allowed name of another module",
+            body(&[&op::global("os", "FloatStorage")]),
+            "os.FloatStorage",
+        ),
+        (
+            "an allowed name of torch's in another place",
+            body(&[&op::global("torch", "OrderedDict")]),
+            "torch.OrderedDict",
         ),
         (
             "a stream without an end",
@@ -465,6 +553,7 @@ fn tensors() -> Vec<Case> {
     let tensor = |offset: i64, shape: &[i64], strides: &[i64]| {
         written(&numbers(shape), &numbers(strides), offset)
     };
+    const THIRD: i64 = 3_074_457_345_618_258_603;
     let max = i64::MAX;
     vec![
         (
@@ -498,6 +587,27 @@ fn tensors() -> Vec<Case> {
             "not a number",
         ),
         (
+            "a storage without a key",
+            storage("FloatStorage", "", op::int(6)),
+            "not a number",
+        ),
+        (
+            "a persistent object that looks like a storage",
+            file(op::dict(
+                "w",
+                &pickle(&[
+                    b"(",
+                    &op::text("module"),
+                    &op::global("torch", "FloatStorage"),
+                    &op::text("0"),
+                    &op::text("cpu"),
+                    &op::int(6),
+                    b"tQ",
+                ]),
+            )),
+            "not to a storage",
+        ),
+        (
             "a storage with a long key",
             storage("FloatStorage", &"1".repeat(21), op::int(6)),
             "not a number",
@@ -526,8 +636,14 @@ fn tensors() -> Vec<Case> {
             "out of its storage",
         ),
         (
-            "an offset that wraps around",
+            "the greatest offset",
             tensor(max, &[2], &[1]),
+            "out of its storage",
+        ),
+        (
+            "an end that wraps around",
+            // 2^63 - 1 and 2^63 + 1 elements.
+            tensor(max, &[3, THIRD], &[THIRD, 1]),
             "out of its storage",
         ),
         (

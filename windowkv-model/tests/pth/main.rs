@@ -98,6 +98,24 @@ fn what_torch_writes_is_read() {
     }
 }
 
+#[test]
+fn end_records_of_64_bits_that_agree_are_read() {
+    let file = hostile::zip64(&state_dict(&op::sound(), 6), 4);
+    assert_eq!(open(&file).unwrap().tensors(), [("w", &[2, 3][..])]);
+}
+
+/// Its size is compared before anything of it is read: the file has holes and takes no space.
+#[test]
+fn a_file_over_4_gb_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(5 << 30).unwrap();
+    let error = StateDict::open(file.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("has 5368709120 bytes; at most 4294967294"),
+        "{error}"
+    );
+}
+
 /// Every prefix of a real file is an error, and so is every file with one byte of its structure changed, unless
 /// the change does not matter.
 #[test]
