@@ -146,11 +146,12 @@ mod tests {
 
     #[test]
     fn a_small_margin_is_localization_and_says_so() {
-        let place = Features::new("word").iter().next().unwrap();
+        const PROMPT: &str = "four words make it";
+        let place = Features::new(PROMPT).iter().next().unwrap();
         let margin = |weight: f32| {
             let mut weights = vec![0.0; BUCKETS];
             weights[place.0] = weight / place.1;
-            LinearClassifier::from_weights(&weights).classify("word")
+            LinearClassifier::from_weights(&weights).classify(PROMPT)
         };
         let cases = [
             (1.0, Task::Aggregation, false),
@@ -167,5 +168,20 @@ mod tests {
             );
         }
         assert_eq!(margin(0.0).task, Task::Localization);
+    }
+
+    #[test]
+    fn a_few_words_are_no_instruction() {
+        for (text, enough) in [
+            ("", false),
+            ("zzz, 12!", false),
+            ("one two  three", false),
+            ("one two-three four", true),
+            ("总结全", false),
+            ("总结全文", true),
+            ("word 全文 x", true),
+        ] {
+            assert_eq!(has_words(text, LEAST_WORDS), enough, "{text:?}");
+        }
     }
 }
