@@ -140,11 +140,9 @@ fn longbench_prompts_get_their_tasks() {
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     };
-    let documents = [
-        cases("multi_news"),
-        cases("multifieldqa_zh"),
-        cases("passage_retrieval_zh"),
-    ];
+    let documents = ["multi_news", "multifieldqa_zh", "passage_retrieval_zh"]
+        .map(|dataset| cases(dataset).into_iter().map(move |case| (dataset, case)));
+    let documents: Vec<(&str, Value)> = documents.into_iter().flatten().collect();
     let code = "def area(width, height):\n    return width * height\n".repeat(100);
     let questions = "Question: How far is it to the moon?\nType: distance\n".repeat(100);
     let mut counted = 0;
@@ -180,15 +178,21 @@ fn longbench_prompts_get_their_tasks() {
             }
             _ => documents
                 .iter()
-                .flatten()
-                .filter(|case| {
+                .filter(|(_, case)| {
                     let input = case["input"].as_str().unwrap_or_default();
                     chinese != input.is_ascii()
                 })
-                .map(|case| {
-                    let input = match case["input"].as_str() {
-                        Some("") | None => "Who gave the order?",
-                        Some(input) => input,
+                .map(|(from, case)| {
+                    // What is asked goes with a template: an abstract is no question, and a question no abstract.
+                    let retrieval = dataset.starts_with("passage_retrieval");
+                    let input = match case["input"].as_str().filter(|input| !input.is_empty()) {
+                        Some(input) if *from == dataset => input,
+                        _ if retrieval && chinese => "文中介绍了这条河上的第一座桥和出钱建桥的人。",
+                        _ if retrieval => {
+                            "The text tells of the first bridge and of those who paid for it."
+                        }
+                        _ if chinese => "谁下了这个命令？",
+                        _ => "Who gave the order?",
                     };
                     made(case["context"].as_str().unwrap(), input)
                 })

@@ -215,9 +215,28 @@ mod tests {
 
     #[test]
     fn every_phrasing_has_a_kind_and_some_text() {
-        for phrasing in phrasings(include_str!("train.en.txt")) {
-            assert!(!phrasing.kind.is_empty());
-            assert!(phrasing.head.len() + phrasing.tail.len() > 0);
+        for file in [
+            include_str!("train.en.txt"),
+            include_str!("train.zh.txt"),
+            include_str!("development.en.txt"),
+            include_str!("development.zh.txt"),
+            include_str!("held_out.en.txt"),
+            include_str!("held_out.zh.txt"),
+        ] {
+            for phrasing in phrasings(file) {
+                assert!(!phrasing.kind.is_empty());
+                assert!(phrasing.head.len() + phrasing.tail.len() > 0);
+                for text in [phrasing.head, phrasing.tail] {
+                    assert!(!text.contains("|||"), "two contexts: {text}");
+                    let nested = text.split('(').skip(1).zip(text.split('(').skip(2));
+                    for (outer, _) in nested {
+                        assert!(
+                            outer.contains(')') || !outer.contains('|'),
+                            "nested: {text}"
+                        );
+                    }
+                }
+            }
         }
         let one = phrasings("[k aggregation]\nhead ||| tail\nall\n");
         assert_eq!(
