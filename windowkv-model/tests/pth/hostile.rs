@@ -562,6 +562,11 @@ fn tensors() -> Vec<Case> {
             "elements of 4 bytes",
         ),
         (
+            "a storage whose bytes wrap around to its entry's",
+            storage("FloatStorage", "0", op::long((1 << 62) + 6)),
+            "elements of 4 bytes",
+        ),
+        (
             "a storage of negative length",
             storage("FloatStorage", "0", op::int(-1)),
             "negative length",
