@@ -16,6 +16,13 @@ if [ "$status" != 3 ] && ! command -v nvidia-smi >/dev/null; then
 fi
 grep -q 'no GPU to measure' target/gpu-bundle.txt || test "$status" != 3
 
+# The programs find what they need in the bundle, away from the checkout.
+(
+    cd target/gpu-bundle
+    WINDOWKV_GOLDEN=$PWD/golden ./tests/kernels golden
+    ./tests/ptx --skip faults::
+)
+
 bench=target/gpu-bundle/gpu-bench
 record=target/gpu-bench-emulated/record.json
 rm -rf target/gpu-bench-emulated

@@ -34,10 +34,13 @@ for line in sys.stdin:
 } | while read -r name program; do strip -o "$out/tests/$name" "$program"; done
 
 cp benches/peers/gpu_pytorch.py "$out/peers/"
+# The vectors that the kernels' tests are held to; elsewhere they lie in the checkout.
+mkdir "$out/golden"
+cp -r tests/golden/selection "$out/golden/"
 cp benches/bundle/run benches/bundle/README.txt LICENSE-MIT LICENSE-APACHE "$out/"
 git describe --always --dirty --abbrev=12 >"$out/COMMIT" 2>/dev/null || echo unknown >"$out/COMMIT"
 
-for part in gpu-bench run COMMIT README.txt peers/gpu_pytorch.py tests/{kernels,ptx,samples,cuda}; do
+for part in gpu-bench run golden/selection COMMIT README.txt peers/gpu_pytorch.py tests/{kernels,ptx,samples,cuda}; do
     test -s "$out/$part" || { echo "$out/$part is missing"; exit 1; }
 done
 du -a --apparent-size -h "$out" | sort -k 2

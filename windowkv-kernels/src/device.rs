@@ -114,8 +114,8 @@ impl Device {
     /// each its own.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for `emulated` and `cuda`, which are this library's names, [`Error::Unsupported`] when the tables are those of another version, and what opening the device
-    /// gives.
+    /// [`Error::InvalidArgument`] for `emulated` and `cuda`, which are this library's names, [`Error::Unsupported`] when
+    /// the tables are those of another version, and what opening the device gives.
     ///
     /// # Safety
     /// The tables must be those of a library built from this version of `cuda/`, which stays loaded.

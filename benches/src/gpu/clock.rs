@@ -95,14 +95,15 @@ pub enum Batch {
     Calls(usize),
     /// A graph of so many launches.
     #[cfg(feature = "cuda")]
-    Graph(windowkv_kernels::cuda::cudarc::driver::CudaGraph, usize),
+    Graph(windowkv_kernels::cuda::Graph, usize),
 }
 
 #[cfg(feature = "cuda")]
 mod cuda {
     use std::sync::Arc;
 
-    use windowkv_kernels::cuda::cudarc::driver::{CudaGraph, CudaStream, DriverError, sys};
+    use windowkv_kernels::cuda::cudarc::driver::{CudaStream, DriverError, sys};
+    use windowkv_kernels::cuda::{self, Graph, begin_capture};
     use windowkv_kernels::{Device, Error};
 
     use super::Batch;
@@ -126,8 +127,7 @@ mod cuda {
 
     impl CudaClock {
         pub(super) fn new() -> Result<Self, Error> {
-            let context = windowkv_kernels::cuda::context(0)?;
-            let stream = context.new_stream().map_err(driver)?;
+            let stream = cuda::stream(0)?;
             let device = Device::from_cudarc(&stream)?;
             Ok(Self { device, stream })
         }
@@ -138,20 +138,13 @@ mod cuda {
             prepared: &mut Prepared,
             launches: usize,
         ) -> Result<Batch, Error> {
-            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-            self.stream.begin_capture(mode).map_err(driver)?;
-            let launched = (0..launches).try_for_each(|i| (prepared.launch)(i));
-            let graph = self
-                .stream
-                .end_capture(sys::CUgraphInstantiate_flags(0))
-                .map_err(driver);
-            launched?;
-            let graph = graph?.ok_or_else(|| Error::Device("an empty graph".into()))?;
-            Ok(Batch::Graph(graph, launches))
+            let capture = begin_capture(&self.device)?;
+            (0..launches).try_for_each(|i| (prepared.launch)(i))?;
+            Ok(Batch::Graph(capture.end()?, launches))
         }
 
         /// Seconds between two events around what `work` puts on the stream.
-        fn seconds(&self, work: impl FnOnce() -> Result<(), DriverError>) -> Result<f64, Error> {
+        fn seconds(&self, work: impl FnOnce() -> Result<(), Error>) -> Result<f64, Error> {
             let event = || {
                 self.stream
                     .context()
@@ -160,13 +153,13 @@ mod cuda {
             };
             let (begin, end) = (event()?, event()?);
             begin.record(&self.stream).map_err(driver)?;
-            work().map_err(driver)?;
+            work()?;
             end.record(&self.stream).map_err(driver)?;
             Ok(f64::from(begin.elapsed_ms(&end).map_err(driver)?) / 1e3)
         }
 
-        pub(super) fn replay(&self, graph: &CudaGraph, launches: usize) -> Result<f64, Error> {
-            Ok(self.seconds(|| graph.launch())? / launches as f64)
+        pub(super) fn replay(&self, graph: &Graph, launches: usize) -> Result<f64, Error> {
+            Ok(self.seconds(|| graph.replay())? / launches as f64)
         }
 
         pub(super) fn copy_rate(&self) -> Result<f64, Error> {
@@ -175,7 +168,9 @@ mod cuda {
             let mut rates = Vec::new();
             for _ in 0..=COPY_ROUNDS {
                 let seconds = self.seconds(|| {
-                    (0..COPIES).try_for_each(|_| self.stream.memcpy_dtod(&from, &mut to))
+                    (0..COPIES)
+                        .try_for_each(|_| self.stream.memcpy_dtod(&from, &mut to))
+                        .map_err(driver)
                 })?;
                 rates.push(2.0 * (COPIES * COPY_BYTES) as f64 / seconds);
             }

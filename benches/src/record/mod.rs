@@ -12,6 +12,8 @@ pub mod compare;
 pub mod readme;
 pub mod table;
 
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -230,9 +232,18 @@ impl Record {
     /// What the system says, with the file's name.
     pub fn write(&self, path: &Path) -> Result<(), String> {
         let text = serde_json::to_string_pretty(self).expect("a record has text keys") + "\n";
-        let new = path.with_extension("json.new");
-        std::fs::write(&new, text)
-            .and_then(|()| std::fs::rename(&new, path))
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let written = tempfile::Builder::new()
+            .permissions(PermissionsExt::from_mode(0o666))
+            .tempfile_in(folder.unwrap_or(Path::new(".")))
+            .and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.persist(path).map_err(|error| error.error)
+            });
+        written
+            .map(|_| ())
             .map_err(|error| format!("{}: {error}", path.display()))
     }
 

@@ -125,17 +125,12 @@ fn a_captured_compression_replays_on_other_prompts() {
             compression.launch(&device).expect("it runs");
         })
     });
-    stream
-        .begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
-        .expect("a capture begins");
+    let capture = cuda::begin_capture(&device).expect("a capture begins");
     compression.launch(&device).expect("it is captured");
-    let graph = stream
-        .end_capture(sys::CUgraphInstantiate_flags(0))
-        .expect("a capture ends")
-        .expect("a graph");
+    let graph = capture.end().expect("a graph");
     for (seed, expected) in [1, 2, 3].into_iter().zip(expected) {
         let replayed = outcome(&mut compression, seed, |_| {
-            graph.launch().expect("it replays")
+            graph.replay().expect("it replays")
         });
         assert_eq!(replayed, expected);
     }
