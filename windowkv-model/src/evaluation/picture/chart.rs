@@ -41,18 +41,8 @@ pub struct Chart {
 impl Chart {
     /// The chart as SVG. Bytes are on a logarithmic scale.
     pub fn svg(&self) -> String {
-        let mut svg = Svg::new(WIDTH, HEIGHT);
+        let mut svg = Svg::titled((WIDTH, HEIGHT), LEFT, &self.title, &self.subtitle);
         let axis = Axis::new(self);
-        let title = Style {
-            bold: true,
-            ..Style::plain(16.0, Anchor::Start)
-        };
-        svg.text((LEFT, 26.0), title, &self.title);
-        let subtitle = Style {
-            fill: PALE,
-            ..Style::plain(12.5, Anchor::Start)
-        };
-        svg.text((LEFT, 46.0), subtitle, &self.subtitle);
         axis.draw(&mut svg, &self.quality);
 
         let mut labels = Vec::new();

@@ -1,7 +1,7 @@
 //! Two panels over the prompt's length: speed and memory, a line for each series.
 
 use super::color::LINES;
-use super::svg::{Anchor, INK, PALE, Style, Svg};
+use super::svg::{Anchor, INK, Style, Svg};
 
 const WIDTH: f64 = 980.0;
 const HEIGHT: f64 = 420.0;
@@ -38,17 +38,7 @@ pub struct Growth {
 impl Growth {
     /// The picture as SVG. Lengths are on a logarithmic scale, values from 0 on.
     pub fn svg(&self) -> String {
-        let mut svg = Svg::new(WIDTH, HEIGHT);
-        let title = Style {
-            bold: true,
-            ..Style::plain(16.0, Anchor::Start)
-        };
-        svg.text((LEFT, 26.0), title, &self.title);
-        let subtitle = Style {
-            fill: PALE,
-            ..Style::plain(12.5, Anchor::Start)
-        };
-        svg.text((LEFT, 46.0), subtitle, &self.subtitle);
+        let mut svg = Svg::titled((WIDTH, HEIGHT), LEFT, &self.title, &self.subtitle);
         let width = (WIDTH - LEFT - GAP - LEGEND) / 2.0;
         for panel in 0..2 {
             self.panel(&mut svg, panel, LEFT + panel as f64 * (width + GAP), width);

@@ -80,17 +80,11 @@ impl Roofline {
         let x = Scale::new(across.chain(ridge), LEFT, WIDTH - RIGHT);
         let down = self.points.iter().map(|p| p.rate);
         let y = Scale::new(down.chain(self.operations_per_second), HEIGHT - BOTTOM, TOP);
-        let mut svg = Svg::new(WIDTH, HEIGHT);
-        let title = Style {
-            bold: true,
-            ..Style::plain(16.0, Anchor::Start)
-        };
-        svg.text((LEFT, 26.0), title, &self.title);
+        let mut svg = Svg::titled((WIDTH, HEIGHT), LEFT, &self.title, &self.subtitle);
         let pale = |size, anchor| Style {
             fill: PALE,
             ..Style::plain(size, anchor)
         };
-        svg.text((LEFT, 46.0), pale(12.5, Anchor::Start), &self.subtitle);
         for tick in x.ticks() {
             let at = x.at(tick);
             svg.line(&[(at, TOP), (at, HEIGHT - BOTTOM)], "#e5e8eb", 1.0, "");

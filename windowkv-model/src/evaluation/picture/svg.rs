@@ -59,6 +59,27 @@ impl Svg {
         svg
     }
 
+    /// A picture with a title and what stands below it, from `left` on.
+    pub(super) fn titled(
+        (width, height): (f64, f64),
+        left: f64,
+        title: &str,
+        subtitle: &str,
+    ) -> Self {
+        let mut svg = Self::new(width, height);
+        let bold = Style {
+            bold: true,
+            ..Style::plain(16.0, Anchor::Start)
+        };
+        svg.text((left, 26.0), bold, title);
+        let pale = Style {
+            fill: PALE,
+            ..Style::plain(12.5, Anchor::Start)
+        };
+        svg.text((left, 46.0), pale, subtitle);
+        svg
+    }
+
     pub(super) fn rect(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), fill: &str) {
         self.element(&format!(
             r#"<rect x="{x:.2}" y="{y:.2}" width="{width:.2}" height="{height:.2}" fill="{fill}"/>"#
