@@ -38,7 +38,7 @@ impl Default for TrainingSettings {
     fn default() -> Self {
         Self {
             seed: 1,
-            variants: 120,
+            variants: 40,
             epochs: 4,
             rate: 0.5,
             decay: 0.1,

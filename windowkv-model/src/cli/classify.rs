@@ -230,12 +230,18 @@ impl Accuracy {
     fn held_out(&self, classifier: &TaskClassifier, measured: &mut Measured) -> Result<()> {
         let prompts = prompts(Split::HeldOut, self.variants, self.seed);
         let bar = progress("classifying", prompts.len() as u64);
-        for prompt in &prompts {
-            let LabelledPrompt { kind, language, .. } = prompt;
-            let decision = measured.add(classifier, &prompt.prompt, prompt.task)?;
-            let cell = measured.kinds.entry((kind.clone(), language)).or_default();
-            cell.add(prompt.task, decision.task, decision.uncertain);
-            bar.inc(1);
+        for phrasing in prompts.chunks(self.variants) {
+            let mut right = 0;
+            for prompt in phrasing {
+                let LabelledPrompt { kind, language, .. } = prompt;
+                let decision = measured.add(classifier, &prompt.prompt, prompt.task)?;
+                let cell = measured.kinds.entry((kind.clone(), language)).or_default();
+                cell.add(prompt.task, decision.task, decision.uncertain);
+                right += usize::from(decision.task == prompt.task);
+                bar.inc(1);
+            }
+            let share = right as f64 / self.variants as f64;
+            measured.phrasings.push(share);
         }
         bar.finish_and_clear();
         terminal::say(&format!(
@@ -251,6 +257,8 @@ impl Accuracy {
 struct Measured {
     all: Confusion,
     kinds: Kinds,
+    /// The share of each held-out phrasing's prompts that is right.
+    phrasings: Vec<f64>,
     seconds: Vec<f64>,
 }
 
@@ -273,6 +281,14 @@ impl Measured {
         seconds.get(seconds.len() / 2).copied().unwrap_or(0.0)
     }
 
+    /// That of the accuracy. Prompts of one phrasing are mostly right together: phrasings are what is drawn.
+    fn standard_error(&self) -> Option<f64> {
+        let count = self.phrasings.len() as f64;
+        let mean = self.phrasings.iter().sum::<f64>() / count;
+        let squares = self.phrasings.iter().map(|share| (share - mean).powi(2));
+        (count > 1.0).then(|| (squares.sum::<f64>() / (count * (count - 1.0))).sqrt())
+    }
+
     fn report(&self) -> Value {
         let kinds: Vec<_> = self
             .kinds
@@ -283,7 +299,7 @@ impl Measured {
             })
             .collect();
         json!({"prompts": self.all.total(), "accuracy": self.all.accuracy(), "confusion": self.all, "kinds": kinds,
-               "median_seconds": self.median_seconds()})
+               "standard_error": self.standard_error(), "median_seconds": self.median_seconds()})
     }
 
     fn tables(&self) -> String {
@@ -310,8 +326,14 @@ impl Measured {
         for (name, row) in ["localization", "aggregation"].iter().zip(self.all.matrix) {
             text += &format!("{name:<26}{:>18}{:>18}\n", row[0], row[1]);
         }
+        let error = self.standard_error().map_or(String::new(), |error| {
+            format!(
+                " (standard error over phrasings {:.1} points)",
+                100.0 * error
+            )
+        });
         text + &format!(
-            "\naccuracy {:.2} % of {} prompts, {} of them with a small margin (taken as localization); median time {}\n",
+            "\naccuracy {:.2} % of {} prompts{error}, {} of them with a small margin (taken as localization); median time {}\n",
             100.0 * self.all.accuracy(),
             self.all.total(),
             self.all.uncertain,
