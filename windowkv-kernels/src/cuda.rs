@@ -112,12 +112,43 @@ impl Device {
         })
     }
 
-    /// cudarc's memory (`CudaSlice`, `CudaView`, `CudaViewMut`), to be read by kernels of this device. The stream waits
-    /// for what others write to it.
+    /// cudarc's memory (`CudaSlice`, `CudaView`, `CudaViewMut`) of this device's stream, to be read by its kernels.
+    ///
+    /// # Errors
+    /// [`Error::WrongDevice`] for memory of another GPU, [`Error::InvalidArgument`] for memory of another stream
+    /// ([`borrow_across_streams`](Self::borrow_across_streams) takes it) and for a device without a stream.
+    pub fn borrow<'a, T: Element, M: Memory<T>>(
+        &'a self,
+        memory: &'a M,
+    ) -> Result<Borrowed<'a, T>, Error> {
+        self.check_stream(memory.stream())?;
+        // SAFETY: the memory is freed in the order of this stream, behind the kernels that use it.
+        unsafe { self.borrow_across_streams(memory) }
+    }
+
+    /// cudarc's memory of this device's stream, to be written by its kernels.
+    ///
+    /// # Errors
+    /// As [`Device::borrow`].
+    pub fn borrow_mut<'a, T: Element, M: MemoryMut<T>>(
+        &'a self,
+        memory: &'a mut M,
+    ) -> Result<BorrowedMut<'a, T>, Error> {
+        self.check_stream(memory.stream())?;
+        // SAFETY: as in `borrow`.
+        unsafe { self.borrow_mut_across_streams(memory) }
+    }
+
+    /// cudarc's memory of any stream of this GPU, to be read by kernels of this device. The stream waits for what others
+    /// write to it.
     ///
     /// # Errors
     /// [`Error::WrongDevice`] for memory of another GPU, [`Error::InvalidArgument`] for a device without a stream.
-    pub fn borrow<'a, T: Element, M: Memory<T>>(
+    ///
+    /// # Safety
+    /// The borrow must be dropped, not forgotten (`std::mem::forget`): only then does cudarc learn that this stream uses
+    /// the memory, and wait for it before the memory is freed or written.
+    pub unsafe fn borrow_across_streams<'a, T: Element, M: Memory<T>>(
         &'a self,
         memory: &'a M,
     ) -> Result<Borrowed<'a, T>, Error> {
@@ -132,11 +163,14 @@ impl Device {
         Ok(Borrowed { slice, _sync: sync })
     }
 
-    /// cudarc's memory, to be written by kernels of this device. The stream waits for all that others do with it.
+    /// The same, to be written. The stream waits for all that others do with it.
     ///
     /// # Errors
-    /// As [`Device::borrow`].
-    pub fn borrow_mut<'a, T: Element, M: MemoryMut<T>>(
+    /// As [`borrow_across_streams`](Self::borrow_across_streams).
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn borrow_mut_across_streams<'a, T: Element, M: MemoryMut<T>>(
         &'a self,
         memory: &'a mut M,
     ) -> Result<BorrowedMut<'a, T>, Error> {
@@ -145,15 +179,28 @@ impl Device {
         let len = memory.len();
         let (pointer, sync) = memory.device_ptr_mut(stream);
         let start = std::ptr::without_provenance_mut(pointer as usize);
-        // SAFETY: as in `borrow`, and the borrow is exclusive.
+        // SAFETY: as in `borrow_across_streams`, and the borrow is exclusive.
         let slice = unsafe { SliceMut::from_raw(start, len, self.place()) };
         Ok(BorrowedMut { slice, _sync: sync })
+    }
+
+    fn check_stream(&self, of_memory: &CudaStream) -> Result<(), Error> {
+        let own = self.cudarc_stream()?;
+        self.check_ordinal("the borrowed memory", of_memory.context().ordinal())?;
+        if of_memory.cu_stream() == own.cu_stream() {
+            return Ok(());
+        }
+        Err(Error::InvalidArgument(format!(
+            "the borrowed memory belongs to stream {:#x}, the device runs on {:#x}: make the device on the memory's \
+             stream, or use borrow_across_streams",
+            of_memory.cu_stream().addr(),
+            own.cu_stream().addr()
+        )))
     }
 }
 
 /// A borrow of cudarc's memory. Keep it until the kernels that use it are launched, then drop it: only then does
-/// cudarc record that the stream uses the memory, and wait for that before it frees it. Forgotten
-/// (`std::mem::forget`), it leaves the memory to be freed under a kernel.
+/// cudarc record that the stream uses the memory.
 #[derive(Debug)]
 pub struct Borrowed<'a, T: Element> {
     slice: Slice<'a, T>,

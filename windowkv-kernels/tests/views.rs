@@ -73,6 +73,14 @@ fn sizes_that_overflow_are_an_error() {
         device.poisoned::<f32>(huge),
         Err(Error::OutOfMemory(_))
     ));
+    assert!(matches!(
+        device.zeroed::<f32>(usize::MAX),
+        Err(Error::OutOfMemory(_))
+    ));
+    shape_error(
+        windowkv_kernels::ops::rope_turns(usize::MAX, 10_000.0, None),
+        "head_dim is 18446744073709551615",
+    );
 }
 
 #[test]

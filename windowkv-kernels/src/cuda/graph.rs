@@ -61,7 +61,7 @@ impl Drop for Capture {
     }
 }
 
-/// Recorded launches with the addresses of their memory. Whoever replays them keeps that memory alive.
+/// Recorded launches with the addresses of their memory.
 pub struct Graph {
     graph: CudaGraph,
     device: Device,
@@ -72,8 +72,11 @@ impl Graph {
     ///
     /// # Errors
     /// [`Error::Device`] when CUDA fails.
-    pub fn replay(&self) -> Result<(), Error> {
-        self.device.launched("graph");
+    ///
+    /// # Safety
+    /// All memory that was recorded must still be there, and nobody may hold a view of what is written.
+    pub unsafe fn replay(&self) -> Result<(), Error> {
+        self.device.launched("graph")?;
         self.graph.launch().map_err(driver_error)
     }
 }

@@ -221,7 +221,7 @@ impl Call<'_> {
             rows,
         )?;
         let index_heads = if rows == batch { 1 } else { shape.heads };
-        if rows != batch * index_heads {
+        if Some(rows) != batch.checked_mul(index_heads) {
             return Err(Error::Shape(format!(
                 "{}: indices has {rows} rows, neither one for each of {batch} sequences nor one for each of its {} \
                  KV heads",

@@ -72,7 +72,7 @@ impl<'a> Sequences<'a> {
             Error::same(
                 &format!("{name}: the length of cu_seqlens"),
                 cu_seqlens.len(),
-                batch + 1,
+                batch.saturating_add(1),
             )?;
             Error::same(
                 &format!("{name}: the batch of a ragged tensor"),

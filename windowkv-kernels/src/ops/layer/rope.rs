@@ -44,7 +44,12 @@ pub fn rope_turns(
     theta: f64,
     scaling: Option<Llama3Scaling>,
 ) -> Result<Vec<u64>, Error> {
-    let mut turns = vec![0; head_dim / 2];
+    let int_head_dim = Error::int32("head_dim", head_dim)?;
+    let mut turns = Vec::new();
+    turns.try_reserve_exact(head_dim / 2).map_err(|_| {
+        Error::OutOfMemory(format!("no room for the turns of a head_dim of {head_dim}"))
+    })?;
+    turns.resize(head_dim / 2, 0);
     let raw_scaling = scaling.map(|scaling| ffi::wkv_llama3_scaling {
         factor: scaling.factor,
         low_freq_factor: scaling.low_freq_factor,
@@ -54,9 +59,9 @@ pub fn rope_turns(
     let raw_scaling = raw_scaling
         .as_ref()
         .map_or(std::ptr::null(), std::ptr::from_ref);
-    let head_dim = Error::int32("head_dim", head_dim)?;
     // SAFETY: `turns` has head_dim / 2 elements, and `raw_scaling` is null or lives across the call.
-    let status = unsafe { ffi::wkv_rope_turns(turns.as_mut_ptr(), head_dim, theta, raw_scaling) };
+    let status =
+        unsafe { ffi::wkv_rope_turns(turns.as_mut_ptr(), int_head_dim, theta, raw_scaling) };
     Error::check(status, || {
         // SAFETY: the library returns a C string that lives until this thread's next failing call.
         unsafe { CStr::from_ptr(ffi::wkv_last_error()) }
