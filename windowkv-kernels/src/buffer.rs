@@ -18,6 +18,9 @@ pub struct Buffer<T: Element> {
     element: PhantomData<T>,
 }
 
+/// Zeros that are copied at a time.
+const ZEROS: usize = 1 << 20;
+
 impl Device {
     /// Device memory with a copy of `values`.
     ///
@@ -34,7 +37,12 @@ impl Device {
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::Device`].
     pub fn zeroed<T: Element>(&self, len: usize) -> Result<Buffer<T>, Error> {
-        self.upload(&vec![T::default(); len])
+        let mut buffer = self.poisoned(len)?;
+        let zeros = vec![T::default(); len.min(ZEROS)];
+        for start in (0..len).step_by(ZEROS) {
+            buffer.write_at(start, &zeros[..ZEROS.min(len - start)])?;
+        }
+        Ok(buffer)
     }
 
     /// Device memory filled with 0xff: NaN in every floating-point format, so that what a kernel forgets to
@@ -46,6 +54,7 @@ impl Device {
         let bytes = len.checked_mul(size_of::<T>()).ok_or_else(|| {
             Error::OutOfMemory(format!("{len} elements overflow the address space"))
         })?;
+        self.faults.allocate(&self.trace.lock(), bytes)?;
         let mut memory = std::ptr::null_mut();
         let allocate = entry(self.testing()?.allocate, "allocate")?;
         // SAFETY: `memory` lives across the call.
@@ -139,11 +148,7 @@ impl<T: Element> Buffer<T> {
 
 impl<T: Element> Drop for Buffer<T> {
     fn drop(&mut self) {
-        if let Ok(Some(release)) = self.device.testing().map(|testing| testing.release) {
-            // SAFETY: the memory came from this device's `allocate` and is released once. On a GPU the call
-            // waits for the kernels that still use it. A failure here was reported by an earlier call.
-            unsafe { release(self.memory) };
-            self.device.trace.released(self.len * size_of::<T>());
-        }
+        // SAFETY: the memory came from this device's `allocate`, and this is its end.
+        unsafe { self.device.release(self.memory, self.len * size_of::<T>()) };
     }
 }

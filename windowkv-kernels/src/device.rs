@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::fmt;
 
 use crate::error::Error;
+use crate::faults::Faults;
 use crate::ffi;
 use crate::trace::{SharedTrace, Trace};
 
@@ -18,6 +19,7 @@ pub struct Device {
     place: Place,
     capability: u32,
     pub(crate) trace: SharedTrace,
+    pub(crate) faults: Faults,
     #[cfg(feature = "cuda")]
     pub(crate) products: std::sync::Arc<std::sync::Mutex<Option<crate::matmul::Products>>>,
     #[cfg(feature = "cuda")]
@@ -85,6 +87,7 @@ impl Device {
             },
             capability: 90,
             trace: SharedTrace::default(),
+            faults: Faults::default(),
             #[cfg(feature = "cuda")]
             products: std::sync::Arc::default(),
             #[cfg(feature = "cuda")]
@@ -159,6 +162,7 @@ impl Device {
             place,
             capability: 0,
             trace: SharedTrace::default(),
+            faults: Faults::default(),
             #[cfg(feature = "cuda")]
             products: std::sync::Arc::default(),
             #[cfg(feature = "cuda")]
@@ -224,8 +228,11 @@ impl Device {
         trace.peak_bytes = trace.live_bytes;
     }
 
-    /// Bytes of a GPU's memory that are free, where the device is a GPU that tells.
+    /// Bytes of memory that are free, where the device tells: a GPU, or an emulated one with [`Faults`].
     pub fn free_memory(&self) -> Option<u64> {
+        if let Some(limit) = self.faults.memory_bytes {
+            return Some(limit.saturating_sub(self.trace.lock().live_bytes));
+        }
         #[cfg(feature = "cuda")]
         if let Some(stream) = &self.stream_owner {
             return Some(stream.context().mem_get_info().ok()?.0 as u64);
@@ -234,8 +241,9 @@ impl Device {
     }
 
     /// Notes a launch.
-    pub(crate) fn launched(&self, name: &'static str) {
+    pub(crate) fn launched(&self, name: &'static str) -> Result<(), Error> {
         self.trace.launched(name);
+        self.faults.answer(&self.trace.lock())
     }
 
     /// A kernel of the table, about to be launched, with this device current for the calling thread.
@@ -245,7 +253,7 @@ impl Device {
         name: &'static str,
     ) -> Result<F, Error> {
         let function = entry(find(self.kernels()?), name)?;
-        self.launched(name);
+        self.launched(name)?;
         Ok(function)
     }
 
@@ -256,13 +264,28 @@ impl Device {
 
     /// The table of kernels, with this device current for the calling thread.
     pub(crate) fn kernels(&self) -> Result<&'static ffi::wkv_kernels, Error> {
+        self.faults.answer(&self.trace.lock())?;
         self.bind()?;
         Ok(self.kernels)
     }
 
     pub(crate) fn testing(&self) -> Result<&'static ffi::wkv_testing, Error> {
+        self.faults.answer(&self.trace.lock())?;
         self.bind()?;
         Ok(self.testing)
+    }
+
+    /// Gives memory of `bytes` bytes back, also where the device answers nothing else any more.
+    ///
+    /// # Safety
+    /// The memory must come from this device's `allocate` and be released once.
+    pub(crate) unsafe fn release(&self, memory: *mut c_void, bytes: usize) {
+        if let (Ok(()), Some(release)) = (self.bind(), self.testing.release) {
+            // SAFETY: as the caller promises. On a GPU the call waits for the kernels that still use the memory. A
+            // failure here was reported by an earlier call.
+            unsafe { release(memory) };
+            self.trace.released(bytes);
+        }
     }
 
     fn bind(&self) -> Result<(), Error> {

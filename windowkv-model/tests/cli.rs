@@ -1181,6 +1181,12 @@ fn a_device_answers_like_the_cpu_and_reports_its_plan() {
     let chosen = answer(&["--device", "auto"]);
     let notes = chosen["notes"].to_string();
     assert!(notes.contains("--device auto chose"), "{notes}");
+    // It is the default, which has nothing to say where there is neither a GPU nor code for one.
+    let default = answer(&[]);
+    assert_eq!(default["device"], chosen["device"]);
+    if cfg!(not(feature = "cuda")) && !windowkv_model::device::gpu_is_there() {
+        assert!(!default["notes"].to_string().contains("--device"));
+    }
     fails(
         &[
             "generate",
@@ -1230,6 +1236,15 @@ fn info_plans_a_devices_memory() {
     assert_eq!(row["device_bytes"], json!(sum));
     let smaller = &report["memory"][0]["device_bytes"];
     assert!(row["device_bytes"].as_u64() > smaller.as_u64());
+    // A batch of 8 has one set of weights and eight caches.
+    let json = succeeds(&[&args[..], &["--json", "--batch", "8"]].concat(), "").stdout;
+    let batch: Value = serde_json::from_str(&json).unwrap();
+    let (one, eight) = (&row["device_parts"], &batch["memory"][1]["device_parts"]);
+    assert_eq!(one["weights"], eight["weights"]);
+    assert_eq!(
+        8 * one["kv_cache"].as_u64().unwrap(),
+        eight["kv_cache"].as_u64().unwrap()
+    );
 }
 
 #[test]
@@ -1283,6 +1298,9 @@ fn bench_measures_what_it_says_and_draws_it() {
             number("batch") * kept * 2.0 * 2.0 * 2.0 * 2.0 * 32.0
         );
         assert!(number("peak_bytes") > number("kv_bytes"));
+        assert!(number("step_bytes") > number("kv_bytes"));
+        let share = number("compression_share");
+        assert!(share > 0.0 && share < 1.0, "{share}");
     }
     let svg = fs::read_to_string(out.join("bench.svg")).unwrap();
     assert!(svg.contains("SnapKV, batch 3") && out.join("bench.png").exists());

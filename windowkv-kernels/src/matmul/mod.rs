@@ -53,7 +53,7 @@ pub fn matmul<T: HalfPrecision, O: Float>(
         bias.on("bias", device)?;
         Error::same("matmul: the length of bias", bias.len(), weight.rows())?;
     }
-    device.launched("matmul");
+    device.launched("matmul")?;
     match device.name() {
         "emulated" => {
             emulated::matmul(params);

@@ -9,7 +9,7 @@ use windowkv_kernels::HalfPrecision;
 use windowkv_ref::policy::ModelPreset;
 
 use super::compression::{CompressionArgs, MethodName, say_notes};
-use super::device::{Choice, DeviceArgs, DtypeName, OnDevice};
+use super::device::{DeviceArgs, DtypeName, OnDevice};
 use super::output::{bytes, duration, grouped};
 use super::terminal::{print, progress, say};
 use crate::config::{MAX_POSITIONS, ModelConfig};
@@ -97,15 +97,8 @@ impl Source {
 impl Bench {
     pub(super) fn run(&self) -> Result<()> {
         let (source, name, preset) = self.source()?;
-        let (choice, chosen) = self.device.choose_for(source.dtype())?;
+        let (device, chosen) = self.device.choose_gpu(source.dtype())?;
         say_notes(chosen.as_slice());
-        let Choice::Device(device) = choice else {
-            return Err(Error::Setting {
-                name: "device",
-                value: "cpu".to_owned(),
-                expected: "cuda or emulated: bench measures the device's pipeline",
-            });
-        };
         let points = match device.dtype {
             DtypeName::Bf16 => self.points::<bf16>(&device, &source, &preset)?,
             DtypeName::F16 => self.points::<f16>(&device, &source, &preset)?,
@@ -232,12 +225,13 @@ impl Bench {
 
 fn table(points: &[Measurement]) -> String {
     let mut text = format!(
-        "{:<14}{:>8}{:>7}{:>15}{:>14}{:>14}{:>15}{:>12}{:>12}\n",
+        "{:<14}{:>8}{:>7}{:>15}{:>14}{:>13}{:>14}{:>15}{:>12}{:>12}\n",
         "method",
         "prompt",
         "batch",
         "prefill tok/s",
         "first token",
+        "compression",
         "decode step",
         "decode tok/s",
         "KV",
@@ -245,12 +239,13 @@ fn table(points: &[Measurement]) -> String {
     );
     for point in points {
         text += &format!(
-            "{:<14}{:>8}{:>7}{:>15}{:>14}{:>14}{:>15}{:>12}{:>12}\n",
+            "{:<14}{:>8}{:>7}{:>15}{:>14}{:>13}{:>14}{:>15}{:>12}{:>12}\n",
             point.method,
             grouped(point.prompt_tokens as u64),
             point.batch,
             grouped(point.prefill_tokens_per_second as u64),
             duration(point.time_to_first_token),
+            format!("{:.1} %", 100.0 * point.compression_share),
             duration(point.step_seconds),
             grouped(point.decode_tokens_per_second as u64),
             bytes(point.kv_bytes),

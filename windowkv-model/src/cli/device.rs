@@ -9,7 +9,7 @@ use super::terminal::progress;
 use crate::Result;
 use crate::device::{
     DEFAULT_PREFILL_CHUNK, DeviceModel, DevicePlan, PromptShape, free_memory, generate_batch,
-    open_gpu,
+    gpu_is_there, open_gpu,
 };
 use crate::error::Error;
 use crate::runner::{Generation, Model, Request};
@@ -19,10 +19,10 @@ use crate::weights::{DType, Weights};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Device")]
 pub(super) struct DeviceArgs {
-    /// Where the model runs: auto takes the GPU if there is one, and says so; cpu computes in float32; emulated runs
-    /// the GPU's kernels on the CPU, slowly
-    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
-    device: DeviceName,
+    /// Where the model runs: auto takes the GPU if there is one and this program has code for it, and says what it chose;
+    /// cpu computes in float32; emulated runs the GPU's kernels on the CPU, slowly [default: auto]
+    #[arg(long, value_enum)]
+    device: Option<DeviceName>,
     /// Numbers on the GPU or the emulated one [default: as the weights, bf16 for those in float32]
     #[arg(long, value_enum)]
     dtype: Option<DtypeName>,
@@ -90,53 +90,91 @@ impl DeviceArgs {
     /// # Errors
     /// As [`choose`](Self::choose).
     pub(super) fn choose_for(&self, dtype: DType) -> Result<(Choice, Option<String>)> {
-        let on = |device| {
-            Choice::Device(Box::new(OnDevice {
-                device,
-                dtype: self.dtype.unwrap_or(match dtype {
-                    DType::F16 => DtypeName::F16,
-                    DType::Bf16 | DType::F32 => DtypeName::Bf16,
-                }),
-                prefill_chunk: self.prefill_chunk,
-            }))
-        };
-        let opening = |source| Error::Device {
-            step: "opening the GPU".to_owned(),
-            source,
-        };
+        let on = |device| Choice::Device(Box::new(self.on(device, dtype)));
         Ok(match self.device {
-            DeviceName::Cpu => (Choice::Cpu, None),
-            DeviceName::Emulated => (on(Device::emulated()), None),
-            DeviceName::Cuda => (on(open_gpu().map_err(opening)?), None),
-            DeviceName::Auto => match open_gpu() {
+            Some(DeviceName::Cpu) => (Choice::Cpu, None),
+            Some(DeviceName::Emulated) => (on(Device::emulated()), None),
+            Some(DeviceName::Cuda) => (on(open_gpu().map_err(opening)?), None),
+            Some(DeviceName::Auto) | None => match open_gpu() {
                 Ok(device) => {
-                    let capability = device.capability();
-                    let (major, minor) = (capability / 10, capability % 10);
-                    let why = format!(
-                        "--device auto chose cuda: there is a GPU of compute capability {major}.{minor}"
-                    );
+                    let why = chose_gpu(&device);
                     (on(device), Some(why))
                 }
-                Err(why) => (
-                    Choice::Cpu,
-                    Some(format!("--device auto chose cpu, in float32: {why}")),
-                ),
+                Err(why) => {
+                    let why = format!("--device auto chose cpu, in float32: {why}");
+                    // Without a GPU, a program that is built for none has nothing to tell those who did not ask.
+                    let tell = self.device.is_some() || cfg!(feature = "cuda") || gpu_is_there();
+                    (Choice::Cpu, tell.then_some(why))
+                }
             },
         })
     }
+
+    /// The device for what only GPUs do: `auto` takes the emulated one where there is no other.
+    ///
+    /// # Errors
+    /// As [`choose`](Self::choose), and for `--device cpu`.
+    pub(super) fn choose_gpu(&self, dtype: DType) -> Result<(OnDevice, Option<String>)> {
+        let on = |device| self.on(device, dtype);
+        Ok(match self.device {
+            Some(DeviceName::Cpu) => {
+                return Err(Error::Setting {
+                    name: "device",
+                    value: "cpu".to_owned(),
+                    expected: "cuda or emulated: bench measures the device's pipeline",
+                });
+            }
+            Some(DeviceName::Emulated) => (on(Device::emulated()), None),
+            Some(DeviceName::Cuda) => (on(open_gpu().map_err(opening)?), None),
+            Some(DeviceName::Auto) | None => match open_gpu() {
+                Ok(device) => {
+                    let why = chose_gpu(&device);
+                    (on(device), Some(why))
+                }
+                Err(why) => {
+                    let why =
+                        format!("--device auto chose emulated, whose times are no GPU's: {why}");
+                    (on(Device::emulated()), Some(why))
+                }
+            },
+        })
+    }
+
+    fn on(&self, device: Device, dtype: DType) -> OnDevice {
+        OnDevice {
+            device,
+            dtype: self.dtype.unwrap_or(match dtype {
+                DType::F16 => DtypeName::F16,
+                DType::Bf16 | DType::F32 => DtypeName::Bf16,
+            }),
+            prefill_chunk: self.prefill_chunk,
+        }
+    }
+}
+
+fn opening(source: windowkv_kernels::Error) -> Error {
+    Error::Device {
+        step: "opening the GPU".to_owned(),
+        source,
+    }
+}
+
+fn chose_gpu(device: &Device) -> String {
+    let (major, minor) = (device.capability() / 10, device.capability() % 10);
+    format!("--device auto chose cuda: there is a GPU of compute capability {major}.{minor}")
 }
 
 impl OnDevice {
-    /// What a prompt takes.
+    /// What a batch of prompts takes.
     ///
     /// # Errors
     /// A model or request that the device cannot run.
     pub(super) fn plan(
         &self,
         config: &crate::config::ModelConfig,
-        prompt: PromptShape<'_>,
+        prompts: &[PromptShape<'_>],
     ) -> Result<DevicePlan> {
-        DevicePlan::new(&self.device, config, &[prompt], self.prefill_chunk)
+        DevicePlan::new(&self.device, config, prompts, self.prefill_chunk)
     }
 
     /// Answers a request, with a bar while the weights are copied.
@@ -168,7 +206,7 @@ impl OnDevice {
             method: request.method,
             new_tokens: request.max_new_tokens,
         };
-        let plan = self.plan(model.llama.config(), prompt)?;
+        let plan = self.plan(model.llama.config(), &[prompt])?;
         plan.check(free_memory(&self.device))?;
         let bar = progress("weights", 1000);
         let loaded = DeviceModel::<T>::load(&self.device, &model.llama, &mut |done| {

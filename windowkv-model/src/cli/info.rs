@@ -22,7 +22,7 @@ use crate::weights::{DType, Weights};
     windowkv info                                     the embedded demo model\n  \
     windowkv info Llama-3.2-1B-Instruct --max-capacity-prompt 1024\n  \
     windowkv info Llama-3.2-1B-Instruct --prompt-tokens 8192,131072 --json\n  \
-    windowkv info Llama-3.2-1B-Instruct --device emulated      what a GPU would need, on a machine without one")]
+    windowkv info Llama-3.2-1B-Instruct --device emulated --batch 8    what a GPU would need, on a machine without one")]
 pub(super) struct Info {
     /// Folder of the model [default: the embedded demo model]
     #[arg(value_name = "MODEL_DIR")]
@@ -31,6 +31,9 @@ pub(super) struct Info {
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = [1024, 2048, 4096, 8192, 32_768, 131_072],
           value_parser = prompt_tokens)]
     prompt_tokens: Vec<usize>,
+    /// Prompts of that length in a batch, for the memory of a device
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch)]
+    batch: usize,
     /// New tokens that the cache has room for
     #[arg(long, alias = "max_new_tokens", value_name = "N", default_value_t = 128, value_parser = new_tokens)]
     max_new_tokens: usize,
@@ -50,6 +53,10 @@ fn prompt_tokens(text: &str) -> std::result::Result<usize, String> {
 
 fn new_tokens(text: &str) -> std::result::Result<usize, String> {
     super::count(text, 0..=crate::config::MAX_POSITIONS)
+}
+
+fn batch(text: &str) -> std::result::Result<usize, String> {
+    super::count(text, 1..=4096)
 }
 
 struct Described {
@@ -103,13 +110,14 @@ impl Info {
                 "hidden_size": c.hidden_size, "intermediate_size": c.intermediate_size, "num_heads_q": c.num_heads_q,
                 "num_heads_kv": c.num_heads_kv, "head_dim": c.head_dim, "vocab_size": c.vocab_size,
                 "max_position_embeddings": c.max_position_embeddings, "weights_bytes": model.weights,
-                "compression": compression, "layer_budgets": budgets, "memory": memory, "notes": notes,
+                "batch": self.batch, "compression": compression, "layer_budgets": budgets, "memory": memory, "notes": notes,
             });
             return print(&format!("{report}\n"));
         }
         let mut text = self.tables(&model, &compression, budgets.as_deref(), &rows);
         if let Some(device) = device {
-            text += &device_table(device.device.name(), self.max_new_tokens, &rows);
+            let name = device.device.name();
+            text += &device_table(name, self.batch, self.max_new_tokens, &rows);
         }
         print(&text)
     }
@@ -165,12 +173,13 @@ impl Info {
                 .collect(),
             device: device
                 .map(|device| {
-                    let prompt = PromptShape {
+                    let prompt = || PromptShape {
                         seqlen: tokens,
                         method: &*method,
                         new_tokens: self.max_new_tokens,
                     };
-                    device.plan(&model.config, prompt)
+                    let prompts: Vec<_> = (0..self.batch).map(|_| prompt()).collect();
+                    device.plan(&model.config, &prompts)
                 })
                 .transpose()?,
             plan: plan(&*method)?,
@@ -259,10 +268,10 @@ struct Row {
     device: Option<DevicePlan>,
 }
 
-/// What one prompt takes on a device, by purpose.
-fn device_table(name: &str, new_tokens: usize, rows: &[Row]) -> String {
+/// What a batch takes on a device, by purpose.
+fn device_table(name: &str, batch: usize, new_tokens: usize, rows: &[Row]) -> String {
     let mut text = format!(
-        "\nmemory on the device ({name}) with {new_tokens} new tokens\n{:>10}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}\n",
+        "\nmemory on the device ({name}) for a batch of {batch} with {new_tokens} new tokens\n{:>10}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}\n",
         "prompt", "weights", "KV cache", "prompt", "chunk", "selection", "decode", "total",
     );
     for row in rows {

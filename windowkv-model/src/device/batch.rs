@@ -1,7 +1,8 @@
 //! A batch of sequences on a device: its memory, and the calls that move it on.
 
 use windowkv_kernels::{
-    Buffer, CacheMut, Flags, HalfPrecision, Matrix, MatrixMut, Sampling as DeviceSampling, ops,
+    Buffer, CacheMut, Flags, HalfPrecision, Mark, Matrix, MatrixMut, Sampling as DeviceSampling,
+    ops,
 };
 use windowkv_ref::methods::{Method, Selection};
 
@@ -9,7 +10,7 @@ use super::choice::Choices;
 use super::layer::Activations;
 use super::model::DeviceModel;
 use super::plan::{Lengths, PromptShape};
-use super::step::Step;
+use super::step::{DeviceResult, Step};
 use crate::runner::Sampling;
 use crate::{Error, Result};
 
@@ -49,6 +50,8 @@ pub struct Batch<'m, T: HalfPrecision> {
     /// `[batch]`: the last token of each sequence.
     pub(super) tokens: Buffer<i32>,
     pub(super) flags: Buffer<u32>,
+    /// Before and behind each layer's compression, where somebody measures it.
+    pub(super) compressions: Option<Vec<[Mark; 2]>>,
 }
 
 /// What prefill of one prompt after the other works in.
@@ -185,6 +188,7 @@ impl<'m, T: HalfPrecision> Batch<'m, T> {
             sampling: device.upload(&sampling).at(STEP)?,
             tokens: device.zeroed(batch).at(STEP)?,
             flags: device.zeroed(1).at(STEP)?,
+            compressions: None,
             lengths,
         })
     }
@@ -250,22 +254,21 @@ impl<'m, T: HalfPrecision> Batch<'m, T> {
         of_prompt: Option<usize>,
         first: usize,
         count: usize,
-    ) -> Result<()> {
-        const STEP: &str = "choosing the next token";
+    ) -> DeviceResult<()> {
         let (model, sizes) = (self.model, self.model.sizes);
         let (stream, row) = match of_prompt {
             Some(row) => (&self.prompt.stream, row),
             None => (&self.rows.stream, 0),
         };
         let hidden = sizes.hidden;
-        let x = Matrix::strided(stream.view(), count, hidden, hidden, row * hidden).at(STEP)?;
+        let x = Matrix::strided(stream.view(), count, hidden, hidden, row * hidden)?;
         let normed = &mut self.rows.activations.normed;
-        let out = MatrixMut::new(normed.view_mut(), count, hidden).at(STEP)?;
-        model.norm(x, &model.weights.norm, out).at(STEP)?;
-        let x = Matrix::new(normed.view(), count, hidden).at(STEP)?;
+        let out = MatrixMut::new(normed.view_mut(), count, hidden)?;
+        model.norm(x, &model.weights.norm, out)?;
+        let x = Matrix::new(normed.view(), count, hidden)?;
         let (vocab, offset) = (sizes.vocab, first * sizes.vocab);
         let logits = &mut self.rows.logits;
-        let y = MatrixMut::strided(logits.view_mut(), count, vocab, vocab, offset).at(STEP)?;
+        let y = MatrixMut::strided(logits.view_mut(), count, vocab, vocab, offset)?;
         model.logits(x, y)?;
         let of_rows = first..first + count;
         let drawn = (sizes.num_layers + 1) * self.lengths.batch();
@@ -275,12 +278,12 @@ impl<'m, T: HalfPrecision> Batch<'m, T> {
             .range(drawn + first..drawn + first + count);
         let sampling = self.sampling.view().range(of_rows.clone());
         let params = ops::SampleParams {
-            logits: Matrix::strided(logits.view(), count, vocab, vocab, offset).at(STEP)?,
-            sampling: Some((sampling.at(STEP)?, steps.at(STEP)?)),
-            tokens: self.tokens.view_mut().range(of_rows).at(STEP)?,
+            logits: Matrix::strided(logits.view(), count, vocab, vocab, offset)?,
+            sampling: Some((sampling?, steps?)),
+            tokens: self.tokens.view_mut().range(of_rows)?,
             flags: Some(self.flags.view_mut()),
         };
-        ops::sample(&model.device, params).at(STEP)
+        ops::sample(&model.device, params)
     }
 
     fn check(&self, step: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use windowkv_ref::methods::{
 };
 use windowkv_ref::policy::WindowChoice;
 
-use super::step::Step;
+use super::step::{DeviceResult, Step};
 use crate::{Error, Result};
 
 /// Scores of a row that `ops::select` takes at most.
@@ -212,12 +212,9 @@ impl Choices {
         })
     }
 
-    fn observation(&self, plan: &LayerPlan) -> Result<Slice<'_, Observation>> {
+    fn observation(&self, plan: &LayerPlan) -> DeviceResult<Slice<'_, Observation>> {
         let range = plan.owner..plan.owner + 1;
-        self.observations
-            .view()
-            .range(range)
-            .at("a view of what layers keep")
+        self.observations.view().range(range)
     }
 
     /// Scores and selects, where layer `layer` chooses for itself.
@@ -229,7 +226,7 @@ impl Choices {
         input: ops::ScoreInput<'_, T>,
         softmax_scale: f32,
         memory: ScoreMemory<'_>,
-    ) -> Result<()> {
+    ) -> DeviceResult<()> {
         let layer_plan = &plan.layers[layer];
         let Rule::Scored(scored) = layer_plan.rule else {
             return Ok(());
@@ -243,13 +240,12 @@ impl Choices {
         let per_head = scored.chooser != Chooser::Layer;
         let columns = per_head
             .then(|| RowsF32Mut::new(scores.view_mut(), [1, rows, windows]))
-            .transpose()
-            .in_layer("scores", layer)?;
+            .transpose()?;
         let (column_scores, window_scores) = match columns {
             Some(columns) => (Some(columns), None),
             None => {
                 let windows = MatrixMut::new(scores.view_mut(), 1, windows);
-                (None, Some(windows.in_layer("scores", layer)?))
+                (None, Some(windows?))
             }
         };
         let params = ops::ScoreParams {
@@ -262,43 +258,33 @@ impl Choices {
             workspace: workspace.view_mut(),
             flags: Some(flags.reborrow()),
         };
-        ops::score(device, params).in_layer("scores", layer)?;
+        ops::score(device, params)?;
         let one = layer..layer + 1;
         let indices = self.indices.view_mut().range(layer_plan.indices.clone());
         let num_kept = self.num_kept.view_mut().range(layer_plan.num_kept.clone());
         let params = ops::SelectParams {
-            scores: Matrix::new(scores.view(), rows, windows).in_layer("selection", layer)?,
-            num_windows: self
-                .num_windows
-                .view()
-                .range(one.clone())
-                .in_layer("selection", layer)?,
-            num_keep: self
-                .num_keep
-                .view()
-                .range(one)
-                .in_layer("selection", layer)?,
-            indices: MatrixMut::new(
-                indices.in_layer("selection", layer)?,
-                rows,
-                layer_plan.max_keep,
-            )
-            .in_layer("selection", layer)?,
-            num_kept: num_kept.in_layer("selection", layer)?,
+            scores: Matrix::new(scores.view(), rows, windows)?,
+            num_windows: self.num_windows.view().range(one.clone())?,
+            num_keep: self.num_keep.view().range(one)?,
+            indices: MatrixMut::new(indices?, rows, layer_plan.max_keep)?,
+            num_kept: num_kept?,
             flags: Some(flags),
         };
-        ops::select(device, params).in_layer("selection", layer)
+        ops::select(device, params)
     }
 
     /// What layer `layer` keeps, for a gather.
-    pub(super) fn kept(&self, plan: &SequencePlan, layer: usize) -> Result<ops::KeptWindows<'_>> {
+    pub(super) fn kept(
+        &self,
+        plan: &SequencePlan,
+        layer: usize,
+    ) -> DeviceResult<ops::KeptWindows<'_>> {
         let plan = &plan.layers[layer];
-        let step = "a view of what layers keep";
-        let indices = self.indices.view().range(plan.indices.clone()).at(step)?;
+        let indices = self.indices.view().range(plan.indices.clone())?;
         Ok(ops::KeptWindows {
             observations: self.observation(plan)?,
-            indices: Matrix::new(indices, plan.rows, plan.max_keep).at(step)?,
-            num_kept: self.num_kept.view().range(plan.num_kept.clone()).at(step)?,
+            indices: Matrix::new(indices, plan.rows, plan.max_keep)?,
+            num_kept: self.num_kept.view().range(plan.num_kept.clone())?,
         })
     }
 

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use windowkv_kernels::{Buffer, Error, HalfPrecision, InOut, Matrix, MatrixMut, ops};
+use windowkv_kernels::{Buffer, HalfPrecision, InOut, Matrix, MatrixMut, ops};
 
 use super::model::DeviceModel;
-use super::step::Step;
+use super::step::DeviceResult;
 use super::weights::DeviceLayer;
-use crate::Result;
 
 /// Working memory of the dense layers for up to some number of rows.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub(super) struct Activations<T: HalfPrecision> {
 }
 
 impl<T: HalfPrecision> Activations<T> {
-    pub(super) fn new(model: &DeviceModel<T>, rows: usize) -> Result<Self, Error> {
+    pub(super) fn new(model: &DeviceModel<T>, rows: usize) -> DeviceResult<Self> {
         let (device, sizes) = (&model.device, &model.sizes);
         Ok(Self {
             normed: device.poisoned(rows * sizes.hidden)?,
@@ -39,7 +38,7 @@ pub(super) fn rows_of<T: HalfPrecision>(
     buffer: &Buffer<T>,
     rows: Range<usize>,
     columns: usize,
-) -> Result<Matrix<'_, T>, Error> {
+) -> DeviceResult<Matrix<'_, T>> {
     Matrix::strided(
         buffer.view(),
         rows.len(),
@@ -54,7 +53,7 @@ pub(super) fn rows_of_mut<T: HalfPrecision>(
     buffer: &mut Buffer<T>,
     rows: Range<usize>,
     columns: usize,
-) -> Result<MatrixMut<'_, T>, Error> {
+) -> DeviceResult<MatrixMut<'_, T>> {
     MatrixMut::strided(
         buffer.view_mut(),
         rows.len(),
@@ -74,8 +73,7 @@ impl<T: HalfPrecision> DeviceModel<T> {
         target: Range<usize>,
         first: usize,
         activations: &mut Activations<T>,
-    ) -> Result<()> {
-        const STEP: &str = "the dense layers";
+    ) -> DeviceResult<()> {
         let Activations {
             normed,
             attended,
@@ -84,29 +82,24 @@ impl<T: HalfPrecision> DeviceModel<T> {
         } = activations;
         let (rows, sizes) = (target.len(), &self.sizes);
         let (hidden, inner) = (sizes.hidden, sizes.inner);
-        let attended = rows_of(attended, first..first + rows, sizes.q()).at(STEP)?;
-        let stream = rows_of_mut(x, target.clone(), hidden).at(STEP)?;
+        let attended = rows_of(attended, first..first + rows, sizes.q())?;
+        let stream = rows_of_mut(x, target.clone(), hidden)?;
         self.linear(attended, &layer.o, stream, true)?;
 
-        let stream = rows_of(x, target.clone(), hidden).at(STEP)?;
-        let out = rows_of_mut(normed, 0..rows, hidden).at(STEP)?;
-        self.norm(stream, &layer.post_norm, out).at(STEP)?;
-        let normed = rows_of(normed, 0..rows, hidden).at(STEP)?;
-        let both = rows_of_mut(gate_up, 0..rows, 2 * inner).at(STEP)?;
+        let stream = rows_of(x, target.clone(), hidden)?;
+        let out = rows_of_mut(normed, 0..rows, hidden)?;
+        self.norm(stream, &layer.post_norm, out)?;
+        let normed = rows_of(normed, 0..rows, hidden)?;
+        let both = rows_of_mut(gate_up, 0..rows, 2 * inner)?;
         self.linear(normed, &layer.gate_up, both, false)?;
-        let part = |first| Matrix::strided(gate_up.view(), rows, inner, 2 * inner, first).at(STEP);
-        let out = rows_of_mut(gated, 0..rows, inner).at(STEP)?;
+        let part = |first| Matrix::strided(gate_up.view(), rows, inner, 2 * inner, first);
+        let out = rows_of_mut(gated, 0..rows, inner)?;
         let params = ops::SiluMulParams {
             gate: InOut::Apart(part(0)?, out),
             up: part(inner)?,
         };
-        ops::silu_mul(&self.device, params).at(STEP)?;
-        let gated = rows_of(gated, 0..rows, inner).at(STEP)?;
-        self.linear(
-            gated,
-            &layer.down,
-            rows_of_mut(x, target, hidden).at(STEP)?,
-            true,
-        )
+        ops::silu_mul(&self.device, params)?;
+        let gated = rows_of(gated, 0..rows, inner)?;
+        self.linear(gated, &layer.down, rows_of_mut(x, target, hidden)?, true)
     }
 }

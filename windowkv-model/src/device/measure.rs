@@ -8,6 +8,7 @@ use windowkv_ref::methods::Method;
 
 use super::batch::{Batch, Prompt};
 use super::model::DeviceModel;
+use super::step::Step;
 use crate::Result;
 use crate::runner::Sampling;
 
@@ -38,6 +39,8 @@ pub struct Measurement {
     pub prefill_tokens_per_second: f64,
     /// From the ids on the device to the first new token of every sequence, in seconds.
     pub time_to_first_token: f64,
+    /// The part of that time that the device spent on scoring, selecting and gathering.
+    pub compression_share: f64,
     /// The median step, in seconds: one token of every sequence.
     pub step_seconds: f64,
     /// `batch` over the median step.
@@ -48,6 +51,8 @@ pub struct Measurement {
     pub peak_bytes: u64,
     /// Launches of a decode step.
     pub step_launches: u64,
+    /// Bytes that a step has to read at least: every weight, but biases and the rows of the embedding, and the caches.
+    pub step_bytes: u64,
 }
 
 /// Runs a load once, with tokens that depend on nothing but its sizes.
@@ -72,10 +77,16 @@ pub fn measure<T: HalfPrecision>(model: &DeviceModel<T>, load: &Load<'_>) -> Res
         .collect();
     device.forget_peak();
     let mut batch = Batch::new(model, &prompts, load.prefill_chunk)?;
+    batch.compressions = Some(Vec::new());
     let start = Instant::now();
     batch.prefill(&mut |_| ())?;
     batch.tokens()?;
     let time_to_first_token = start.elapsed().as_secs_f64();
+    let mut compression = 0.0;
+    for [before, behind] in batch.compressions.take().unwrap_or_default() {
+        let took = before.until(&behind).at("timing compression")?;
+        compression += took.as_secs_f64();
+    }
     let mut kv_bytes = 0;
     for sequence in 0..load.batch {
         for selection in batch.selections(sequence)? {
@@ -103,11 +114,13 @@ pub fn measure<T: HalfPrecision>(model: &DeviceModel<T>, load: &Load<'_>) -> Res
         prompt_tokens: load.prompt_tokens,
         prefill_tokens_per_second: (load.batch * load.prompt_tokens) as f64 / time_to_first_token,
         time_to_first_token,
+        compression_share: compression / time_to_first_token,
         step_seconds,
         decode_tokens_per_second: load.batch as f64 / step_seconds,
         kv_bytes,
         peak_bytes: device.trace().peak_bytes,
         step_launches,
+        step_bytes: 2 * sizes.weight_elements(true) + kv_bytes,
     })
 }
 

@@ -35,6 +35,6 @@ pub use batch::{Batch, Prompt};
 pub use generate::{DEFAULT_PREFILL_CHUNK, generate_batch};
 pub use measure::{Load, Measurement, measure};
 pub use model::DeviceModel;
-pub use open::open_gpu;
+pub use open::{gpu_is_there, open_gpu};
 pub use plan::{DevicePlan, PromptShape, free_memory};
 pub use sizes::Sizes;

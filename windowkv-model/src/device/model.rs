@@ -1,10 +1,10 @@
 //! A model on a device.
 
 use windowkv_kernels::matmul::{MatmulParams, matmul};
-use windowkv_kernels::{Buffer, Device, Float, HalfPrecision, InOut, Matrix, MatrixMut, ops};
+use windowkv_kernels::{Buffer, Device, HalfPrecision, InOut, Matrix, MatrixMut, ops};
 
 use super::sizes::Sizes;
-use super::step::Step;
+use super::step::{DeviceResult, Step};
 use super::weights::{DeviceLinear, DeviceWeights};
 use crate::Result;
 use crate::config::ModelConfig;
@@ -81,7 +81,7 @@ impl<T: HalfPrecision> DeviceModel<T> {
         x: Matrix<'_, T>,
         weight: &Buffer<T>,
         out: MatrixMut<'_, T>,
-    ) -> Result<(), windowkv_kernels::Error> {
+    ) -> DeviceResult<()> {
         let params = ops::RmsNormParams {
             x: InOut::Apart(x, out),
             residual: None,
@@ -98,7 +98,7 @@ impl<T: HalfPrecision> DeviceModel<T> {
         linear: &DeviceLinear<T>,
         y: MatrixMut<'_, T>,
         accumulate: bool,
-    ) -> Result<()> {
+    ) -> DeviceResult<()> {
         self.part_of_linear(x, linear, 0..linear.outputs, y, accumulate)
     }
 
@@ -110,32 +110,30 @@ impl<T: HalfPrecision> DeviceModel<T> {
         outputs: std::ops::Range<usize>,
         y: MatrixMut<'_, T>,
         accumulate: bool,
-    ) -> Result<()> {
+    ) -> DeviceResult<()> {
         let bias = linear
             .bias
             .as_ref()
             .map(|bias| bias.view().range(outputs.clone()));
-        self.product(MatmulParams {
+        let params = MatmulParams {
             x,
             weight: linear.rows(outputs)?,
-            bias: bias.transpose().at("a matrix product")?,
+            bias: bias.transpose()?,
             y,
             accumulate,
-        })
+        };
+        matmul(&self.device, params)
     }
 
     /// `[rows, vocab]` logits of normed rows.
-    pub(super) fn logits(&self, x: Matrix<'_, T>, y: MatrixMut<'_, f32>) -> Result<()> {
-        self.product(MatmulParams {
+    pub(super) fn logits(&self, x: Matrix<'_, T>, y: MatrixMut<'_, f32>) -> DeviceResult<()> {
+        let params = MatmulParams {
             x,
             weight: self.weights.lm_head()?,
             bias: None,
             y,
             accumulate: false,
-        })
-    }
-
-    fn product<O: Float>(&self, params: MatmulParams<'_, T, O>) -> Result<()> {
-        matmul(&self.device, params).at("a matrix product")
+        };
+        matmul(&self.device, params)
     }
 }

@@ -30,8 +30,7 @@ pub fn open_gpu() -> Result<Device, Error> {
 }
 
 /// Whether NVIDIA's driver runs a GPU here.
-#[cfg(not(feature = "cuda"))]
-fn gpu_is_there() -> bool {
+pub fn gpu_is_there() -> bool {
     ["/dev/nvidia0", "/dev/dxg"]
         .iter()
         .any(|path| std::path::Path::new(path).exists())

@@ -90,12 +90,13 @@ impl std::fmt::Display for DevicePlan {
     }
 }
 
-/// Bytes that a device has free, where it tells: the emulated GPU's memory is the host's.
+/// Bytes that a device has free, where it tells: the emulated GPU's memory is the host's, unless it was given less.
 pub fn free_memory(device: &Device) -> Option<u64> {
-    match device.name() {
+    let of_host = || match device.name() {
         "emulated" => available_memory(),
-        _ => device.free_memory(),
-    }
+        _ => None,
+    };
+    device.free_memory().or_else(of_host)
 }
 
 /// Elements of everything that one batch takes.

@@ -22,7 +22,7 @@ use super::choice::ScoreMemory;
 use super::layer::{rows_of, rows_of_mut};
 use super::plan::cache_layout;
 use super::sizes::Sizes;
-use super::step::Step;
+use super::step::{DeviceResult, Step};
 use crate::Result;
 
 /// Which rows of a layer have what done with them.
@@ -81,16 +81,19 @@ impl<T: HalfPrecision> Batch<'_, T> {
         for sequence in 0..self.lengths.batch() {
             let seqlen = self.lengths.sequences[sequence].seqlen;
             let _prompt = range(|| format!("prefill of prompt {sequence}"));
-            self.embed_prompt(first_id..first_id + seqlen)?;
+            self.embed_prompt(first_id..first_id + seqlen)
+                .at("the embedding of a prompt")?;
             for layer in 0..sizes.num_layers {
                 let _layer = range(|| format!("layer {layer}"));
                 self.prefill_layer(sequence, layer)?;
                 let _compression = range(|| "compression".to_owned());
-                self.compress(sequence, layer)?;
+                self.measured_compression(sequence, layer)
+                    .in_layer("compression", layer)?;
                 let part = (layer + 1) as f64 / sizes.num_layers as f64;
                 progress((first_id as f64 + part * seqlen as f64) / total);
             }
-            self.head(Some(seqlen - 1), sequence, 1)?;
+            self.head(Some(seqlen - 1), sequence, 1)
+                .at("choosing the first token")?;
             first_id += seqlen;
         }
         // Each sequence has drawn one token.
@@ -103,16 +106,15 @@ impl<T: HalfPrecision> Batch<'_, T> {
         ops::advance(&self.model.device, drawn, 1).at("counting tokens")
     }
 
-    fn embed_prompt(&mut self, ids: Range<usize>) -> Result<()> {
-        const STEP: &str = "the embedding of a prompt";
+    fn embed_prompt(&mut self, ids: Range<usize>) -> DeviceResult<()> {
         let rows = 0..ids.len();
         let params = ops::EmbeddingParams {
             table: self.model.weights.embed()?,
-            ids: self.ids.view().range(ids).at(STEP)?,
-            out: rows_of_mut(&mut self.prompt.stream, rows, self.model.sizes.hidden).at(STEP)?,
+            ids: self.ids.view().range(ids)?,
+            out: rows_of_mut(&mut self.prompt.stream, rows, self.model.sizes.hidden)?,
             flags: Some(self.flags.view_mut()),
         };
-        ops::embedding(&self.model.device, params).at(STEP)
+        ops::embedding(&self.model.device, params)
     }
 
     fn rows(&self, sequence: usize, layer: usize) -> Rows {
@@ -123,48 +125,51 @@ impl<T: HalfPrecision> Batch<'_, T> {
     }
 
     fn prefill_layer(&mut self, sequence: usize, layer: usize) -> Result<()> {
+        const DENSE: &str = "the dense layers";
         let model = self.model;
         let rows = self.rows(sequence, layer);
         let last = layer + 1 == model.sizes.num_layers;
         let weights = &model.weights.layers[layer];
         let mut attended_rows = 0;
         for chunk in rows.chunks() {
-            self.keys_and_values(layer, chunk.clone())?;
+            self.keys_and_values(layer, chunk.clone())
+                .in_layer("keys and values", layer)?;
             if chunk.end <= rows.first_query {
                 continue;
             }
-            self.attend(layer, rows, chunk.clone())?;
+            self.attend(layer, rows, chunk.clone())
+                .in_layer("attention", layer)?;
             attended_rows = chunk.len();
             if !last {
                 let memory = &mut self.prompt;
                 let (stream, activations) = (&mut memory.stream, &mut memory.activations);
-                model.output_and_mlp(weights, stream, chunk, 0, activations)?;
+                model
+                    .output_and_mlp(weights, stream, chunk, 0, activations)
+                    .in_layer(DENSE, layer)?;
             }
         }
         if last {
             let memory = &mut self.prompt;
             let (stream, activations) = (&mut memory.stream, &mut memory.activations);
             let row = rows.seqlen - 1..rows.seqlen;
-            model.output_and_mlp(weights, stream, row, attended_rows - 1, activations)?;
+            model
+                .output_and_mlp(weights, stream, row, attended_rows - 1, activations)
+                .in_layer(DENSE, layer)?;
         }
         Ok(())
     }
 
     /// Norms a chunk's rows, which are left in the activations, and makes their keys and values.
-    fn keys_and_values(&mut self, layer: usize, chunk: Range<usize>) -> Result<()> {
-        const STEP: &str = "keys and values";
+    fn keys_and_values(&mut self, layer: usize, chunk: Range<usize>) -> DeviceResult<()> {
         let (model, sizes) = (self.model, self.model.sizes);
         let (weights, rows) = (&model.weights.layers[layer], chunk.len());
         let memory = &mut self.prompt;
-        let x = rows_of(&memory.stream, chunk.clone(), sizes.hidden).in_layer(STEP, layer)?;
+        let x = rows_of(&memory.stream, chunk.clone(), sizes.hidden)?;
         let normed = &mut memory.activations.normed;
-        let out = rows_of_mut(normed, 0..rows, sizes.hidden).in_layer(STEP, layer)?;
-        model
-            .norm(x, &weights.input_norm, out)
-            .in_layer(STEP, layer)?;
-        let normed = rows_of(normed, 0..rows, sizes.hidden).in_layer(STEP, layer)?;
-        let kv =
-            rows_of_mut(&mut memory.kv, chunk.clone(), 2 * sizes.kv()).in_layer(STEP, layer)?;
+        let out = rows_of_mut(normed, 0..rows, sizes.hidden)?;
+        model.norm(x, &weights.input_norm, out)?;
+        let normed = rows_of(normed, 0..rows, sizes.hidden)?;
+        let kv = rows_of_mut(&mut memory.kv, chunk.clone(), 2 * sizes.kv())?;
         model.part_of_linear(normed, &weights.qkv, sizes.kv_rows(), kv, false)?;
         let params = ops::RopeParams {
             q: TensorMut::strided(
@@ -172,42 +177,34 @@ impl<T: HalfPrecision> Batch<'_, T> {
                 [1, rows, sizes.num_heads_kv, sizes.head_dim],
                 kv_strides(&sizes),
                 chunk.start * 2 * sizes.kv(),
-            )
-            .in_layer(STEP, layer)?,
+            )?,
             k: None,
-            positions: self.positions.view().range(chunk).in_layer(STEP, layer)?,
+            positions: self.positions.view().range(chunk)?,
             turns: model.turns.view(),
         };
-        ops::rope(&model.device, params).in_layer(STEP, layer)
+        ops::rope(&model.device, params)
     }
 
     /// Queries of a chunk's rows, which were normed, and their attention over all keys so far.
-    fn attend(&mut self, layer: usize, rows: Rows, chunk: Range<usize>) -> Result<()> {
-        const STEP: &str = "attention";
+    fn attend(&mut self, layer: usize, rows: Rows, chunk: Range<usize>) -> DeviceResult<()> {
         let (model, sizes) = (self.model, self.model.sizes);
         let (count, first) = (chunk.len(), rows.q_row(&chunk));
         let memory = &mut self.prompt;
         let normed = &memory.activations.normed;
-        let normed = rows_of(normed, 0..count, sizes.hidden).in_layer(STEP, layer)?;
-        let q =
-            rows_of_mut(&mut memory.q, first..first + count, sizes.q()).in_layer(STEP, layer)?;
+        let normed = rows_of(normed, 0..count, sizes.hidden)?;
+        let q = rows_of_mut(&mut memory.q, first..first + count, sizes.q())?;
         let qkv = &model.weights.layers[layer].qkv;
         model.part_of_linear(normed, qkv, sizes.q_rows(), q, false)?;
         let shape = [1, count, sizes.num_heads_q, sizes.head_dim];
         let strides = CacheLayout::tokens_outermost(shape);
         let offset = first * sizes.q();
         let params = ops::RopeParams {
-            q: TensorMut::strided(memory.q.view_mut(), shape, strides, offset)
-                .in_layer(STEP, layer)?,
+            q: TensorMut::strided(memory.q.view_mut(), shape, strides, offset)?,
             k: None,
-            positions: self
-                .positions
-                .view()
-                .range(chunk.clone())
-                .in_layer(STEP, layer)?,
+            positions: self.positions.view().range(chunk.clone())?,
             turns: model.turns.view(),
         };
-        ops::rope(&model.device, params).in_layer(STEP, layer)?;
+        ops::rope(&model.device, params)?;
         let lse = RowsF32Mut::strided(
             memory.lse.view_mut(),
             [1, sizes.num_heads_q, count],
@@ -221,22 +218,32 @@ impl<T: HalfPrecision> Batch<'_, T> {
         });
         let attended = &mut memory.activations.attended;
         let params = ops::PrefillParams {
-            q: Tensor::strided(memory.q.view(), shape, strides, offset).in_layer(STEP, layer)?,
-            k: k.in_layer(STEP, layer)?,
-            v: v.in_layer(STEP, layer)?,
-            o: TensorMut::new(attended.view_mut(), shape).in_layer(STEP, layer)?,
-            lse: Some(lse.in_layer(STEP, layer)?),
+            q: Tensor::strided(memory.q.view(), shape, strides, offset)?,
+            k: k?,
+            v: v?,
+            o: TensorMut::new(attended.view_mut(), shape)?,
+            lse: Some(lse?),
             sequences_q: Sequences::padded(count),
             sequences_kv: Sequences::padded(chunk.end),
             softmax_scale: model.softmax_scale,
             flags: Some(self.flags.view_mut()),
         };
-        ops::prefill(&model.device, params).in_layer(STEP, layer)
+        ops::prefill(&model.device, params)
+    }
+
+    fn measured_compression(&mut self, sequence: usize, layer: usize) -> DeviceResult<()> {
+        let Some(mut compressions) = self.compressions.take() else {
+            return self.compress(sequence, layer);
+        };
+        let before = self.model.device.mark()?;
+        self.compress(sequence, layer)?;
+        compressions.push([before, self.model.device.mark()?]);
+        self.compressions = Some(compressions);
+        Ok(())
     }
 
     /// Chooses what a layer keeps, where it does, and gathers it into the sequence's part of the cache.
-    fn compress(&mut self, sequence: usize, layer: usize) -> Result<()> {
-        const STEP: &str = "compression";
+    fn compress(&mut self, sequence: usize, layer: usize) -> DeviceResult<()> {
         let (model, sizes) = (self.model, self.model.sizes);
         let rows = self.rows(sequence, layer);
         let plan = &self.lengths.sequences[sequence];
@@ -246,7 +253,7 @@ impl<T: HalfPrecision> Batch<'_, T> {
             let shape = [1, rows.seqlen, sizes.num_heads_kv, sizes.head_dim];
             Tensor::strided(memory.kv.view(), shape, kv_strides(&sizes), offset)
         });
-        let (k, v) = (k.in_layer(STEP, layer)?, v.in_layer(STEP, layer)?);
+        let (k, v) = (k?, v?);
         if observed > 0 {
             let first = rows.seqlen - observed - rows.tail;
             let shape = [1, observed, sizes.num_heads_q, sizes.head_dim];
@@ -256,9 +263,9 @@ impl<T: HalfPrecision> Batch<'_, T> {
             let lse = memory.lse.view();
             let lse = RowsF32::strided(lse, lse_shape, 0, self.lengths.q_rows, first);
             let input = ops::ScoreInput {
-                q: q.in_layer(STEP, layer)?,
+                q: q?,
                 k,
-                lse: lse.in_layer(STEP, layer)?,
+                lse: lse?,
                 sequences_q: Sequences::padded(observed),
                 sequences_kv: Sequences::padded(rows.seqlen),
             };
@@ -286,25 +293,17 @@ impl<T: HalfPrecision> Batch<'_, T> {
                 k,
                 v,
                 cache: CacheMut {
-                    k: cache
-                        .k
-                        .view_mut()
-                        .range(part.clone())
-                        .in_layer(STEP, layer)?,
-                    v: cache.v.view_mut().range(part).in_layer(STEP, layer)?,
+                    k: cache.k.view_mut().range(part.clone())?,
+                    v: cache.v.view_mut().range(part)?,
                 },
             }],
             sequences_kv: Sequences::padded(rows.seqlen),
             cache: layout,
             windows: self.choices[sequence].kept(plan, layer)?,
-            kept_lens: self
-                .counters
-                .view_mut()
-                .range(length..length + 1)
-                .in_layer(STEP, layer)?,
+            kept_lens: self.counters.view_mut().range(length..length + 1)?,
             flags: Some(self.flags.view_mut()),
         };
-        ops::gather(&model.device, params).in_layer(STEP, layer)
+        ops::gather(&model.device, params)
     }
 }
 

@@ -1,103 +1,122 @@
 //! Weights of no model: for measurements without a checkpoint.
 
+use std::collections::HashMap;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use windowkv_kernels::{Buffer, Device, HalfPrecision};
+use windowkv_kernels::{Buffer, Device, HalfPrecision, Matrix, MatrixMut, ops};
 
 use super::sizes::Sizes;
-use super::step::Step;
-use super::weights::{DeviceLayer, DeviceLinear, DeviceWeights, PIECE};
+use super::step::{DeviceResult, Step};
+use super::weights::{DeviceLayer, DeviceLinear, DeviceWeights};
 use crate::Result;
 use crate::config::ModelConfig;
 
+/// Different rows of a matrix.
+const ROWS: usize = 1024;
+
 impl<T: HalfPrecision> DeviceWeights<T> {
-    /// Random numbers in the shapes of `config`. Matrices repeat one piece of random numbers, so that making them takes
-    /// as long as copying them; rows are scaled to keep numbers near 1 through the layers. Norms are 1, biases 0.
+    /// Random numbers in the shapes of `config`, made on the device: it draws the rows of each matrix from a table of
+    /// random rows, of which there is one for each width. Numbers are scaled to stay near 1 through the layers. Norms
+    /// are 1, biases 0.
     pub(super) fn random(
         device: &Device,
         config: &ModelConfig,
         seed: u64,
         progress: &mut dyn FnMut(f64),
     ) -> Result<Self> {
+        const STEP: &str = "making random weights on the device";
         let sizes = Sizes::new(config)?;
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let largest = sizes.hidden * sizes.vocab.max(2 * sizes.inner);
-        let piece: Vec<f32> = (0..largest.min(PIECE))
-            .map(|_| random.random::<f32>() * 2.0 - 1.0)
-            .collect();
-        let make = Make {
+        let mut make = Make {
             device,
-            piece: &piece,
+            random: ChaCha8Rng::seed_from_u64(seed),
+            tables: HashMap::new(),
         };
+        let hidden = sizes.hidden;
+        let embed = make.matrix(sizes.vocab, hidden).at(STEP)?;
+        let lm_head = (!config.tie_word_embeddings).then(|| make.matrix(sizes.vocab, hidden));
+        let lm_head = lm_head.transpose().at(STEP)?;
         let mut layers = Vec::with_capacity(sizes.num_layers);
         for layer in 0..sizes.num_layers {
-            let (hidden, inner) = (sizes.hidden, sizes.inner);
-            layers.push(DeviceLayer {
-                input_norm: make.ones(hidden)?,
-                qkv: make.linear(sizes.qkv(), hidden, config.qkv_bias)?,
-                o: make.linear(hidden, sizes.q(), config.o_bias)?,
-                post_norm: make.ones(hidden)?,
-                gate_up: make.linear(2 * inner, hidden, config.mlp_bias)?,
-                down: make.linear(hidden, inner, config.mlp_bias)?,
-            });
+            layers.push(make.layer(config, &sizes).in_layer(STEP, layer)?);
             progress((layer + 1) as f64 / sizes.num_layers as f64);
         }
+        let norm = make.ones(hidden).at(STEP)?;
         Ok(Self {
-            embed: make.matrix(sizes.vocab, sizes.hidden, 1.0)?,
-            lm_head: match config.tie_word_embeddings {
-                true => None,
-                false => Some(make.matrix(sizes.vocab, sizes.hidden, 1.0)?),
-            },
+            embed,
+            lm_head,
             layers,
-            norm: make.ones(sizes.hidden)?,
+            norm,
             sizes,
         })
     }
 }
 
-struct Make<'a> {
+struct Make<'a, T: HalfPrecision> {
     device: &'a Device,
-    piece: &'a [f32],
+    random: ChaCha8Rng,
+    /// `[ROWS, width]` by width.
+    tables: HashMap<usize, Buffer<T>>,
 }
 
-const STEP: &str = "making random weights on the device";
+impl<T: HalfPrecision> Make<'_, T> {
+    fn layer(&mut self, config: &ModelConfig, sizes: &Sizes) -> DeviceResult<DeviceLayer<T>> {
+        let (hidden, inner) = (sizes.hidden, sizes.inner);
+        Ok(DeviceLayer {
+            input_norm: self.ones(hidden)?,
+            qkv: self.linear(sizes.qkv(), hidden, config.qkv_bias)?,
+            o: self.linear(hidden, sizes.q(), config.o_bias)?,
+            post_norm: self.ones(hidden)?,
+            gate_up: self.linear(2 * inner, hidden, config.mlp_bias)?,
+            down: self.linear(hidden, inner, config.mlp_bias)?,
+        })
+    }
 
-impl Make<'_> {
-    fn linear<T: HalfPrecision>(
-        &self,
+    fn linear(
+        &mut self,
         outputs: usize,
         inputs: usize,
         bias: bool,
-    ) -> Result<DeviceLinear<T>> {
-        // Uniform in (-1, 1) has a variance of 1/3.
-        let scale = (3.0 / inputs as f32).sqrt();
-        let bias = bias
-            .then(|| self.device.zeroed(outputs).at(STEP))
-            .transpose()?;
+    ) -> DeviceResult<DeviceLinear<T>> {
+        let bias = bias.then(|| self.device.zeroed(outputs)).transpose()?;
         Ok(DeviceLinear {
-            weight: self.matrix(outputs, inputs, scale)?,
+            weight: self.matrix(outputs, inputs)?,
             bias,
             outputs,
             inputs,
         })
     }
 
-    fn matrix<T: HalfPrecision>(
-        &self,
-        rows: usize,
-        columns: usize,
-        scale: f32,
-    ) -> Result<Buffer<T>> {
-        let mut buffer = self.device.poisoned(rows * columns).at(STEP)?;
-        let piece: Vec<T> = self.piece.iter().map(|&x| T::from_f32(x * scale)).collect();
-        for start in (0..buffer.len()).step_by(piece.len()) {
-            let count = piece.len().min(buffer.len() - start);
-            buffer.write_at(start, &piece[..count]).at(STEP)?;
-        }
-        Ok(buffer)
+    /// Rows from the table, as `embedding` copies them.
+    fn matrix(&mut self, rows: usize, columns: usize) -> DeviceResult<Buffer<T>> {
+        let draw = |_| self.random.random_range(0..ROWS as i32);
+        let ids = self
+            .device
+            .upload(&(0..rows).map(draw).collect::<Vec<_>>())?;
+        let mut matrix = self.device.poisoned(rows * columns)?;
+        let device = self.device;
+        let params = ops::EmbeddingParams {
+            table: Matrix::new(self.table(columns)?.view(), ROWS, columns)?,
+            ids: ids.view(),
+            out: MatrixMut::new(matrix.view_mut(), rows, columns)?,
+            flags: None,
+        };
+        ops::embedding(device, params)?;
+        Ok(matrix)
     }
 
-    fn ones<T: HalfPrecision>(&self, len: usize) -> Result<Buffer<T>> {
-        self.device.upload(&vec![T::from_f32(1.0); len]).at(STEP)
+    fn table(&mut self, columns: usize) -> DeviceResult<&Buffer<T>> {
+        if !self.tables.contains_key(&columns) {
+            // Uniform in (-1, 1) has a variance of 1/3.
+            let scale = (3.0 / columns as f32).sqrt();
+            let draw = |_| T::from_f32((self.random.random::<f32>() * 2.0 - 1.0) * scale);
+            let numbers: Vec<T> = (0..ROWS * columns).map(draw).collect();
+            self.tables.insert(columns, self.device.upload(&numbers)?);
+        }
+        Ok(&self.tables[&columns])
+    }
+
+    fn ones(&self, len: usize) -> DeviceResult<Buffer<T>> {
+        self.device.upload(&vec![T::from_f32(1.0); len])
     }
 }

@@ -3,13 +3,13 @@
 use windowkv_kernels::{Buffer, Device, HalfPrecision, Matrix};
 
 use super::sizes::Sizes;
-use super::step::Step;
+use super::step::{DeviceResult, Step};
 use crate::Result;
 use crate::config::ModelConfig;
 use crate::weights::{LayerWeights, Linear, Tensor, Weights};
 
 /// Elements that are converted on the host at a time: no more of the model is ever in host memory.
-pub(super) const PIECE: usize = 1 << 22;
+const PIECE: usize = 1 << 22;
 
 /// A matrix `[out, in]` and what is added to its product.
 #[derive(Debug)]
@@ -22,10 +22,9 @@ pub(super) struct DeviceLinear<T: HalfPrecision> {
 
 impl<T: HalfPrecision> DeviceLinear<T> {
     /// Rows `first ..` of the matrix.
-    pub(super) fn rows(&self, rows: std::ops::Range<usize>) -> Result<Matrix<'_, T>> {
+    pub(super) fn rows(&self, rows: std::ops::Range<usize>) -> DeviceResult<Matrix<'_, T>> {
         let (first, count) = (rows.start * self.inputs, rows.len());
         Matrix::strided(self.weight.view(), count, self.inputs, self.inputs, first)
-            .at("a view of the weights")
     }
 }
 
@@ -93,17 +92,17 @@ impl<T: HalfPrecision> DeviceWeights<T> {
     }
 
     /// `[vocab, hidden]`
-    pub(super) fn embed(&self) -> Result<Matrix<'_, T>> {
+    pub(super) fn embed(&self) -> DeviceResult<Matrix<'_, T>> {
         self.table(&self.embed)
     }
 
     /// `[vocab, hidden]`: the embedding where they are tied.
-    pub(super) fn lm_head(&self) -> Result<Matrix<'_, T>> {
+    pub(super) fn lm_head(&self) -> DeviceResult<Matrix<'_, T>> {
         self.table(self.lm_head.as_ref().unwrap_or(&self.embed))
     }
 
-    fn table<'a>(&self, table: &'a Buffer<T>) -> Result<Matrix<'a, T>> {
-        Matrix::new(table.view(), self.sizes.vocab, self.sizes.hidden).at("a view of the weights")
+    fn table<'a>(&self, table: &'a Buffer<T>) -> DeviceResult<Matrix<'a, T>> {
+        Matrix::new(table.view(), self.sizes.vocab, self.sizes.hidden)
     }
 }
 
