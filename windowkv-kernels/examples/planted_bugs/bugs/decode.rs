@@ -41,6 +41,8 @@ pub(crate) const BUGS: &[Bug] = bugs! {
     "page-not-checked", "a page that is not there is read",
         [("/common/cache.cuh", "  if (page < 0 || page >= cache.num_pages) return kNoPage;\n", ""),
          ("kernel.cuh", "if (token < work.cached) {", "if (token < params.cache.capacity) {")];
+    "misaligned-nothing", "a copy of nothing, past the last key, names an address that is not a multiple of 16 bytes",
+        [("kernel.cuh", "(inside ? offsets[pass] : 0)", "offsets[pass]")];
     "tail-not-zeroed", "keys and values past the last one are loaded: 0 x NaN",
         [("kernel.cuh", "if (token < work.cached) {", "if (token < params.cache.capacity) {")];
     "tail-not-masked", "keys past the last one weigh exp(0)",
