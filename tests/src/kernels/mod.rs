@@ -16,5 +16,5 @@ pub use batch::{Batching, Lengths, Places};
 pub use filled::{Filled, check_poison};
 pub use half_precision::Half;
 pub use layout::{Lay, Order};
-pub use runner::{fail, on_every_device};
+pub use runner::{a_device, devices, emulated, fail, on_every_device};
 pub use sparse::SparseMemory;

@@ -8,7 +8,7 @@ use windowkv_kernels::{
     TensorMut, ops,
 };
 use windowkv_tests::kernels::{
-    Expected, Filled, Half, Lay, Order, check_poison, fail, on_every_device,
+    Expected, Filled, Half, Lay, Order, a_device, check_poison, devices, fail, on_every_device,
 };
 use windowkv_tests::random::tensor;
 
@@ -473,7 +473,7 @@ fn a_sequence_has_the_same_bits_in_every_batch_layout_and_schedule() {
 #[test]
 fn pages_that_do_not_exist_are_zeros() {
     const HEAD_DIM: usize = 32;
-    for device in Device::all() {
+    for device in devices() {
         for (missing, appended) in [(0, true), (1, false)] {
             let run = || -> Result<(), Error> {
                 let q = device.upload(&[f16::from_f32(0.25); HEAD_DIM])?;
@@ -548,7 +548,7 @@ fn pages_that_do_not_exist_are_zeros() {
 fn a_workspace_that_was_not_zeroed_is_told() {
     const HEAD_DIM: usize = 32;
     const CAPACITY: usize = 300;
-    for device in Device::all() {
+    for device in devices() {
         let run = |first: &[u8]| -> Result<(Vec<f16>, Vec<f32>, Flags), Error> {
             let q = device.upload(&[f16::from_f32(0.25); 2 * HEAD_DIM])?;
             let ones = vec![f16::from_f32(1.0); 2 * CAPACITY * HEAD_DIM];
@@ -618,7 +618,7 @@ fn advance_leaves_those_that_have_left() {
 /// What no device could serve is told by name, with the value and the limit.
 #[test]
 fn bad_parameters_are_typed_errors() {
-    let device = Device::emulated();
+    let device = a_device();
     #[derive(Clone)]
     struct Sizes {
         q: [usize; 4],

@@ -7,7 +7,8 @@ use windowkv_kernels::{
     Buffer, Device, Error, Flags, RowsF32Mut, Schedule, Sequences, Strides, Tensor, TensorMut, ops,
 };
 use windowkv_tests::kernels::{
-    Batching, Expected, Filled, Half, Lay, Order, Places, check_poison, fail, on_every_device,
+    Batching, Expected, Filled, Half, Lay, Order, Places, a_device, check_poison, fail,
+    on_every_device,
 };
 use windowkv_tests::random::tensor;
 
@@ -507,7 +508,7 @@ fn lengths_outside_the_tensors_are_clamped_and_flagged() {
 /// What no device could serve is told by name, with the value and the limit.
 #[test]
 fn bad_parameters_are_typed_errors() {
-    let device = Device::emulated();
+    let device = a_device();
     struct Sizes {
         q: [usize; 4],
         kv: [usize; 4],
