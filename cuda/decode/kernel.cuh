@@ -309,9 +309,7 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int row = static_cast<int>(lane_idx / 4) + h * 8;
-    float sum = state.sum[0][h];
-    sum += ptx::shuffle_xor(sum, 1);
-    sum += ptx::shuffle_xor(sum, 2);
+    const float sum = state.row_sum(0, h);
     if (lane_idx % 4 == 0) {
       smem.max[warp_idx][row] = state.max[0][h];
       smem.sum[warp_idx][row] = sum;

@@ -38,6 +38,9 @@ pub(crate) const BUGS: &[Bug] = bugs! {
         [("kernel.cuh", "cache_len >= 0 && params.k_new.data != nullptr", "params.k_new.data != nullptr")];
     "page-table-not-read", "pages are taken to follow each other",
         [("/common/cache.cuh", "return page * cache.strides.batch", "return index * cache.strides.batch")];
+    "offsets-of-32-bits", "offsets of cached tokens are 32 bits wide",
+        [("/common/cache.cuh", "return batch_idx * cache.strides.batch + token * cache.strides.token;",
+          "return static_cast<int>(batch_idx * cache.strides.batch + token * cache.strides.token);")];
     "page-not-checked", "a page that is not there is read",
         [("/common/cache.cuh", "  if (page < 0 || page >= cache.num_pages) return kNoPage;\n", ""),
          ("kernel.cuh", "if (token < work.cached) {", "if (token < params.cache.capacity) {")];

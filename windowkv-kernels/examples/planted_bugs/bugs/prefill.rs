@@ -35,7 +35,7 @@ pub(crate) const BUGS: &[Bug] = bugs! {
     "o-not-rescaled", "o stays at the old maximum",
         [("/common/attention.cuh", "if (ptx::vote_any(moved))", "if (ptx::vote_any(moved) && false)")];
     "sum-of-two-lanes", "the sum is of two of a row's four lanes",
-        [("kernel.cuh", "      sum += ptx::shuffle_xor(sum, 2);\n", "")];
+        [("/common/attention.cuh", "    row += ptx::shuffle_xor(row, 2);\n", "")];
     "heads-strided-as-contiguous", "the heads of k are taken to lie side by side",
         [("kernel.cuh", "head_kv * x.strides.head", "head_kv * kHeadDim")];
     "wrong-kv-head", "two KV heads' query heads read the first one's keys and values",
