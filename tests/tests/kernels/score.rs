@@ -404,6 +404,11 @@ fn is_scored<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError>
             continue;
         }
         let (columns, windows) = expected(case, sequence, &tensors[b]);
+        // Rows that should observe are not there.
+        let q_len = sequence.seqlen_q;
+        if sequence.observation.query_len as usize > q_len && q_len < sequence.seqlen_kv {
+            expected_flags |= Flags::RANGE.bits();
+        }
         for (head, row) in scores.columns.iter().enumerate() {
             for (j, &bits) in row.iter().enumerate() {
                 let (exact, error) = (columns.exact[[head, j]], columns.error[[head, j]]);
@@ -415,7 +420,7 @@ fn is_scored<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError>
                 )?;
             }
             if row.len() < columns.exact.ncols() {
-                expected_flags = Flags::CAPACITY.bits();
+                expected_flags |= Flags::CAPACITY.bits();
             }
         }
         for (w, &bits) in scores.windows.iter().enumerate() {
@@ -427,7 +432,7 @@ fn is_scored<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError>
             )?;
         }
         if scores.windows.len() < windows.exact.len() {
-            expected_flags = Flags::CAPACITY.bits();
+            expected_flags |= Flags::CAPACITY.bits();
         } else {
             is_selected(device, &scores.windows, &windows, sequence.seed)?;
         }
@@ -985,6 +990,8 @@ fn wrong_parameters_are_named() {
             &format!("pooling_width is {width}, not odd"),
         );
     }
+    case.pooling = Pooling::Max { width: 4097 };
+    refused(&case, [true, true], "pooling_width is 4097, over 4095");
     case.pooling = Pooling::Max { width: usize::MAX };
     refused(
         &case,
