@@ -38,6 +38,8 @@ pub(crate) const BUGS: &[Bug] = bugs! {
         [("kernel.cuh", "cache_len >= 0 && params.k_new.data != nullptr", "params.k_new.data != nullptr")];
     "page-table-not-read", "pages are taken to follow each other",
         [("/common/cache.cuh", "return page * cache.strides.batch", "return index * cache.strides.batch")];
+    "empty-grid", "a batch of no sequences is launched",
+        [("emulate.cpp", "  if (decode::shape_of(*params).num_blocks() == 0) return WKV_OK;\n", "")];
     "offsets-of-32-bits", "offsets of cached tokens are 32 bits wide",
         [("/common/cache.cuh", "return batch_idx * cache.strides.batch + token * cache.strides.token;",
           "return static_cast<int>(batch_idx * cache.strides.batch + token * cache.strides.token);")];

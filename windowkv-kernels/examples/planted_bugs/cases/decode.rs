@@ -129,7 +129,7 @@ pub(crate) fn run(device: &Device) -> Result<Verdict, Error> {
             }
         }
     }
-    for special in [side_by_side, unzeroed_workspace, far_apart] {
+    for special in [side_by_side, unzeroed_workspace, far_apart, no_sequences] {
         let verdict = special(device)?;
         if !matches!(verdict, Verdict::Right) {
             return Ok(verdict);
@@ -154,6 +154,12 @@ fn unzeroed_workspace(device: &Device) -> Result<Verdict, Error> {
             output.flags, output.lse[0]
         ))
     })
+}
+
+/// A batch that everybody has left.
+fn no_sequences(device: &Device) -> Result<Verdict, Error> {
+    CASES[0].call(device, &[], &mut Vec::new())?;
+    Ok(Verdict::Right)
 }
 
 /// Blocks on two OS threads, where nothing but fences and counters orders them.

@@ -63,11 +63,70 @@ pub(crate) fn run(device: &Device) -> Result<Verdict, Error> {
             return Ok(verdict);
         }
     }
-    let verdict = descending(device)?;
-    if !matches!(verdict, Verdict::Right) {
-        return Ok(verdict);
+    for special in [descending, far_apart, over_the_limit, sizes] {
+        let verdict = special(device)?;
+        if !matches!(verdict, Verdict::Right) {
+            return Ok(verdict);
+        }
     }
-    far_apart(device)
+    Ok(Verdict::Right)
+}
+
+/// One token of each sequence, which sees itself: o and lse.
+fn attend_to_itself(
+    device: &Device,
+    [batch, heads_q, heads_kv, head_dim]: [usize; 4],
+    row: &[f16],
+) -> Result<(Vec<f16>, f32), Error> {
+    // Room for the largest head_dim, whatever is asked for.
+    let mut memory = vec![f16::ZERO; 2048];
+    memory[..row.len()].copy_from_slice(row);
+    let memory = device.upload(&memory)?;
+    let mut o = device.poisoned::<f16>(2048)?;
+    let mut lse = device.poisoned::<f32>(batch * heads_q)?;
+    let kv = || Tensor::new(memory.view(), [batch, 1, heads_kv, head_dim]);
+    ops::prefill(
+        device,
+        ops::PrefillParams {
+            q: Tensor::new(memory.view(), [batch, 1, heads_q, head_dim])?,
+            k: kv()?,
+            v: kv()?,
+            o: TensorMut::new(o.view_mut(), [batch, 1, heads_q, head_dim])?,
+            lse: Some(RowsF32Mut::new(lse.view_mut(), [batch, heads_q, 1])?),
+            sequences_q: Sequences::padded(1),
+            sequences_kv: Sequences::padded(1),
+            softmax_scale: 1.0,
+            flags: None,
+        },
+    )?;
+    let lse = lse.download()?.first().copied().unwrap_or(0.0);
+    Ok((o.download()?, lse))
+}
+
+/// A score of 2^24 in the exponent of 2 is NaN, one below is not.
+fn over_the_limit(device: &Device) -> Result<Verdict, Error> {
+    for (number, fits) in [(3400.0, true), (3420.0, false)] {
+        let row = [f16::from_f32(number); 1];
+        let (o, lse) = attend_to_itself(device, [1, 1, 1, 32], &row)?;
+        if lse.is_nan() == fits || o[0].is_nan() == fits || fits && o[0] != row[0] {
+            let text = format!("o is {}, lse {lse} for a score of {number}^2", o[0]);
+            return Ok(Verdict::Wrong(text));
+        }
+    }
+    Ok(Verdict::Right)
+}
+
+/// Nothing is done for no sequences, and what the kernel is not made for is refused.
+fn sizes(device: &Device) -> Result<Verdict, Error> {
+    attend_to_itself(device, [0, 1, 1, 32], &[])?;
+    for sizes in [[1, 3, 2, 32], [1, 1, 1, 48], [1, 1, 1, 16], [1, 1, 1, 160]] {
+        let result = attend_to_itself(device, sizes, &[]);
+        if !matches!(result, Err(Error::InvalidArgument(_))) {
+            let text = format!("[batch, heads_q, heads_kv, head_dim] {sizes:?} are taken");
+            return Ok(Verdict::Wrong(text));
+        }
+    }
+    Ok(Verdict::Right)
 }
 
 /// The second sequence ends before it begins.
