@@ -587,13 +587,19 @@ fn what_is_not_finite_stays_where_it_is_seen() {
         let all_nan = |(out, lse): &(Vec<u16>, Vec<u32>), i: usize| {
             row(out, i).iter().all(|x| value::<bf16>(x).is_nan()) && f32::from_bits(lse[i]).is_nan()
         };
+        let same = |(found, found_lse): &(Vec<u16>, Vec<u32>), i: usize| {
+            row(found, i) == row(&out, i) && found_lse[i] == lse[i]
+        };
 
         for bad in [f64::NAN, f64::INFINITY] {
             let found = broken(0, bad);
             for i in 0..ROWS {
-                let same = row(&found.0, i) == row(&out, i) && found.1[i] == lse[i];
                 assert!(
-                    if i == AT { all_nan(&found, i) } else { same },
+                    if i == AT {
+                        all_nan(&found, i)
+                    } else {
+                        same(&found, i)
+                    },
                     "{bad} in q: {i}"
                 );
             }
@@ -601,32 +607,30 @@ fn what_is_not_finite_stays_where_it_is_seen() {
 
         let found = broken(1, f64::NAN);
         for i in 0..ROWS {
-            let same = row(&found.0, i) == row(&out, i) && found.1[i] == lse[i];
             assert!(
-                if i < AT { same } else { all_nan(&found, i) },
+                if i < AT {
+                    same(&found, i)
+                } else {
+                    all_nan(&found, i)
+                },
                 "NaN in k: {i}"
             );
         }
-        // A score of +inf is NaN, one of -inf no key.
+        // A score of +inf is NaN. One of -inf is no key, as one that is far below all others.
         let found = broken(1, f64::INFINITY);
-        let mut without = clean.clone();
-        // So far below the others that nothing is left of it.
-        for d in 0..DIM {
-            without[1][AT * DIM + d] = 0.0;
-        }
+        let mut far_below = clean.clone();
+        far_below[1][AT * DIM..][..DIM].fill(0.0);
+        far_below[1][AT * DIM] = 1e6;
+        let expected = run(&far_below);
         for i in 0..ROWS {
-            let first = clean[0][i * DIM];
-            if i < AT {
-                assert_eq!(row(&found.0, i), row(&out, i), "inf in k: {i}");
-            } else if first > 0.0 {
-                assert!(all_nan(&found, i), "inf in k: {i}");
+            let right = if i < AT {
+                same(&found, i)
+            } else if clean[0][i * DIM] > 0.0 {
+                all_nan(&found, i)
             } else {
-                let mut alone = without.clone();
-                alone[1][AT * DIM] = 1e6;
-                let expected = run(&alone);
-                assert_eq!(row(&found.0, i), row(&expected.0, i), "inf in k: {i}");
-                assert_eq!(found.1[i], expected.1[i], "inf in k: {i}");
-            }
+                row(&found.0, i) == row(&expected.0, i) && found.1[i] == expected.1[i]
+            };
+            assert!(right, "inf in k: {i}");
         }
 
         for bad in [f64::NAN, f64::INFINITY] {
