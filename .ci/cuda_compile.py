@@ -66,6 +66,55 @@ def launches(folder):
     return known
 
 
+# What docs/kernels.md calls a kernel, by its function, with the template's arguments.
+LABELS = {
+    "prefill_kernel": "prefill, head_dim {1}",
+    "score_columns_kernel": "score: columns, head_dim {1}",
+    "decode_kernel": "decode, head_dim {1}",
+    "score_windows_kernel": "score: windows",
+    "score_pool_kernel": "score: pool",
+    "select_kernel": "select",
+    "gather_kernel<4>": "gather",
+    "gather_kernel<8>": "gather in place",
+    "advance_kernel": "advance",
+    "rms_norm_kernel": "rms_norm",
+    "rope_kernel": "rope",
+    "silu_mul_kernel": "silu_mul",
+    "embedding_kernel": "embedding",
+    "sample_kernel<ptx::Bfloat16, 256>": "sample, up to 16,384 logits",
+    "sample_kernel<ptx::Bfloat16, 512>": "sample, more",
+}
+
+
+def label_of(name):
+    """None for samples, probes and other types than bf16."""
+    function = re.sub(r"^(\w+::)*(?=\w+_kernel)", "", name)
+    base, _, arguments = function.partition("<")
+    arguments = arguments.rstrip(">").split(", ")
+    if arguments[0] in ("ptx::Half", "float"):
+        return None
+    label = LABELS.get(function) or LABELS.get(base)
+    return label and label.format(*arguments)
+
+
+def check_documented(table, all_compiled):
+    """Whether the rows of docs/kernels.md are those of the table, by label and architecture; tells of others."""
+    rows = set()
+    for label, by_arch in table.items():
+        _, threads, shared, _ = by_arch["sm_80"]
+        shared = f"{shared / 1024:.1f}" if shared else "-"
+        cells = [cell for arch in ("sm_80", "sm_90a") for cell in (by_arch[arch][0], by_arch[arch][3])]
+        rows.add("| " + " | ".join(str(cell) for cell in [label, threads, shared, *cells]) + " |")
+    text = pathlib.Path("docs/kernels.md").read_text()
+    documented = re.findall(r"^\| [^|]+ \| \d+ \| [\d.-]+ (?:\| \d+ ){4}\|$", text, re.M)
+    wrong = [f"has no row {row}" for row in rows - set(documented)]
+    if all_compiled:
+        wrong += [f"has a row that is not so: {row}" for row in set(documented) - rows]
+    for text in wrong:
+        print(f"error: docs/kernels.md {text}")
+    return not wrong
+
+
 # Of a compilation of everything for all architectures, on 2 cores.
 LIMIT_SECONDS = 120
 
@@ -79,6 +128,7 @@ def main():
         known = launches(folder)
         results = pool.map(lambda source: compile_file(nvcc, source, folder), sources)
         count = 0
+        table = {}
         print(f"{'kernel':58} {'arch':7} {'regs':>4} {'threads':>7} {'shared':>7} {'blocks/SM':>9} {'occupancy':>9}")
         for source, (code, report) in zip(sources, results):
             if code != 0:
@@ -97,6 +147,8 @@ def main():
                     threads, shared = launch
                     blocks, percent = occupancy(arch, registers, threads, shared + static)
                     line += f" {threads:7} {shared + static:7} {blocks:9} {percent:8}%"
+                    if label := label_of(name):
+                        table.setdefault(label, {})[arch] = registers, threads, shared + static, blocks
                 print(line)
                 if not launch:
                     print(f"error: no cuda/**/resources.cpp prints the launch of {name}")
@@ -106,6 +158,7 @@ def main():
                     failed = True
     seconds = time.monotonic() - started
     print(f"{len(sources)} files, {count} kernels, {seconds:.0f} s on {os.cpu_count()} cores")
+    failed |= not check_documented(table, not wanted)
     if seconds > LIMIT_SECONDS:
         print(f"error: that is more than {LIMIT_SECONDS} s")
         failed = True

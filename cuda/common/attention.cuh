@@ -81,6 +81,11 @@ WKV_FN void mask_row(float (&s)[kColumns][4], int h, int seen, unsigned lane_idx
   }
 }
 
+// Scores in the exponent of 2, s * softmax_scale_log2, are smaller than this. A maximum is rounded,
+// and the p of a row are as much too large or too small together, which its sum takes out again.
+// Below the limit that is by a factor of 2^0.5 at most; far beyond it, p would overflow or vanish.
+inline constexpr float kMaxScore = 1 << 24;
+
 // Where the online softmax of a thread's rows stands.
 template <int kM>
 struct RowState {
@@ -93,6 +98,15 @@ struct RowState {
       max[i / 2][i % 2] = -kInfinity;
       sum[i / 2][i % 2] = 0;
     }
+  }
+
+  // The sum of p over a row, by its four lanes: 0 without a key, NaN for a maximum over the limit.
+  WKV_FN float row_sum(int i, int h) const {
+    float row = sum[i][h];
+    row += ptx::shuffle_xor(row, 1);
+    row += ptx::shuffle_xor(row, 2);
+    const float size = fabsf(max[i][h]);
+    return size < kMaxScore || max[i][h] == -kInfinity ? row : kNan;
   }
 };
 

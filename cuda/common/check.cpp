@@ -1,6 +1,5 @@
 #include "common/check.h"
 
-#include <algorithm>
 #include <cstdio>
 
 namespace windowkv {
@@ -24,14 +23,29 @@ Counts counts_of(const wkv_cache_layout& cache, int batch, int heads) {
   return {batch, cache.capacity, heads};
 }
 
+wkv_strides used(const wkv_strides& strides, const Counts& counts) {
+  if (!counts.any()) return {0, 0, 0};
+  return {counts.batch > 1 ? strides.batch : 0, counts.tokens > 1 ? strides.token : 0,
+          counts.heads > 1 ? strides.head : 0};
+}
+
+wkv_tensor used(const wkv_tensor& tensor, const Counts& counts) {
+  return {tensor.data, tensor.data == nullptr ? wkv_strides{} : used(tensor.strides, counts)};
+}
+
+wkv_rows_f32 used(const wkv_rows_f32& rows, const Counts& counts) {
+  const bool any = rows.data != nullptr && counts.any();
+  return {rows.data, any && counts.batch > 1 ? rows.batch_stride : 0,
+          any && counts.heads > 1 ? rows.head_stride : 0};
+}
+
 bool Check::require(bool holds, const char* format, ...) {
   if (!ok() || holds) return ok();
-  char text[512];
+  const int prefix = std::snprintf(error_, sizeof(error_), "%s: ", kernel_);
   va_list arguments;
   va_start(arguments, format);
-  std::vsnprintf(text, sizeof(text), format, arguments);
+  std::vsnprintf(error_ + prefix, sizeof(error_) - prefix, format, arguments);
   va_end(arguments);
-  error_ = std::string(kernel_) + ": " + text;
   return false;
 }
 
@@ -74,32 +88,34 @@ bool Check::sequences(const char* name, const wkv_sequences& sequences) {
          pointer(name, sequences.seqlens, 4, false);
 }
 
-bool Check::stride(const char* name, int64_t stride, int64_t count, int64_t multiple) {
-  const int64_t steps = std::max<int64_t>(count - 1, 1);
-  const int64_t limit = kMaxReach / steps;
-  return require(stride % multiple == 0, "%s is %lld, not a multiple of %lld", name,
+bool Check::stride(const char* name, const char* part, int64_t stride, int64_t count,
+                   int64_t multiple) {
+  if (count <= 1) return ok();
+  const int64_t limit = kMaxReach / (count - 1);
+  return require(stride % multiple == 0, "%s%s is %lld, not a multiple of %lld", name, part,
                  static_cast<long long>(stride), static_cast<long long>(multiple)) &&
          require(stride >= -limit && stride <= limit,
-                 "%s is %lld, which times %lld is beyond 2^50 elements", name,
-                 static_cast<long long>(stride), static_cast<long long>(steps));
+                 "%s%s is %lld, which times %lld is beyond 2^50 elements", name, part,
+                 static_cast<long long>(stride), static_cast<long long>(count - 1));
 }
 
 bool Check::strides(const char* name, const wkv_strides& strides, const Counts& counts) {
-  const std::string prefix = std::string(name) + ".strides.";
-  return stride((prefix + "batch").c_str(), strides.batch, counts.batch, kVector) &&
-         stride((prefix + "token").c_str(), strides.token, counts.tokens, kVector) &&
-         stride((prefix + "head").c_str(), strides.head, counts.heads, kVector);
+  return !counts.any()
+             ? ok()
+             : stride(name, ".strides.batch", strides.batch, counts.batch, kVector) &&
+                   stride(name, ".strides.token", strides.token, counts.tokens, kVector) &&
+                   stride(name, ".strides.head", strides.head, counts.heads, kVector);
 }
 
 bool Check::tensor(const char* name, const wkv_tensor& tensor, const Counts& counts, bool needed) {
-  return pointer(name, tensor.data, 16, needed) && strides(name, tensor.strides, counts);
+  return pointer(name, tensor.data, 16, needed) &&
+         (tensor.data == nullptr || strides(name, tensor.strides, counts));
 }
 
 bool Check::rows(const char* name, const wkv_rows_f32& rows, const Counts& counts, bool needed) {
-  const std::string prefix = std::string(name) + ".";
-  return pointer(name, rows.data, 4, needed) &&
-         stride((prefix + "batch_stride").c_str(), rows.batch_stride, counts.batch, 1) &&
-         stride((prefix + "head_stride").c_str(), rows.head_stride, counts.heads, 1);
+  if (!pointer(name, rows.data, 4, needed) || rows.data == nullptr || !counts.any()) return ok();
+  return stride(name, ".batch_stride", rows.batch_stride, counts.batch, 1) &&
+         stride(name, ".head_stride", rows.head_stride, counts.heads, 1);
 }
 
 bool Check::pointer(const char* name, const void* pointer, size_t alignment, bool needed) {
@@ -131,8 +147,31 @@ bool Check::cache(const wkv_cache_layout& cache, int batch, int num_heads_kv) {
                  capacity <= static_cast<long long>(pages) * cache.page_len,
              "cache.capacity is %lld, but the page table has %lld pages of %d tokens a sequence",
              capacity, pages, cache.page_len) &&
-         stride("cache.page_table_stride", cache.page_table_stride, batch, 1) &&
+         stride("cache", ".page_table_stride", cache.page_table_stride, batch, 1) &&
          strides("cache", cache.strides, counts);
+}
+
+bool Check::exclusive(const Region& written) {
+  return require(!written.overlaps_itself(),
+                 "%s: its strides lead to one place twice, where one element would be written on "
+                 "top of another",
+                 written.name);
+}
+
+bool Check::apart(const Region& written, const Region& other) {
+  return require((other.may_be_written && written == other) || !written.overlaps(other),
+                 "%s overlaps %s: give it memory of its own%s", written.name, other.name,
+                 other.may_be_written ? ", or make both the same, strides included" : "");
+}
+
+bool Check::apart(std::initializer_list<Region> written, std::initializer_list<Region> read) {
+  if (!ok()) return false;
+  for (const Region* region = written.begin(); region != written.end(); ++region) {
+    exclusive(*region);
+    for (const Region* other = region + 1; other != written.end(); ++other) apart(*region, *other);
+    for (const Region& other : read) apart(*region, other);
+  }
+  return ok();
 }
 
 }  // namespace windowkv

@@ -131,14 +131,31 @@ inline wkv_status check_workspace_size(const wkv_decode_params* params, const si
   return check.status();
 }
 
+inline Counts counts_token(const wkv_decode_params& params, int heads) {
+  return {params.batch, 1, heads};
+}
+
+// What a launch gets of params that were checked.
+inline wkv_decode_params prepared(wkv_decode_params params) {
+  const Counts q = counts_token(params, params.num_heads_q);
+  const Counts kv = counts_token(params, params.num_heads_kv);
+  params.q = used(params.q, q);
+  params.k_new = used(params.k_new, kv);
+  params.v_new = used(params.v_new, kv);
+  params.o = used(params.o, q);
+  params.cache.strides =
+      used(params.cache.strides, counts_of(params.cache, params.batch, params.num_heads_kv));
+  return params;
+}
+
 inline wkv_status check(const wkv_decode_params* params) {
   if (const wkv_status status = check_sizes(params); status != WKV_OK) return status;
   Check check("decode");
   check.softmax_scale(params->softmax_scale);
   const bool rows = params->batch > 0;
   const bool keys = rows && params->cache.capacity > 0;
-  const Counts q = {params->batch, 1, params->num_heads_q};
-  const Counts kv = {params->batch, 1, params->num_heads_kv};
+  const Counts q = counts_token(*params, params->num_heads_q);
+  const Counts kv = counts_token(*params, params->num_heads_kv);
   check.tensor("q", params->q, q, rows);
   check.tensor("k_new", params->k_new, kv, false);
   check.tensor("v_new", params->v_new, kv, params->k_new.data != nullptr && rows);
@@ -151,6 +168,31 @@ inline wkv_status check(const wkv_decode_params* params) {
   check.pointer("cache_lens", params->cache_lens, 4, rows);
   check.pointer("flags", params->flags, 4, false);
   check.workspace(params->workspace, params->workspace_bytes, workspace_bytes(*params));
+  if (!check.ok()) return check.status();
+
+  const int head_dim = params->head_dim;
+  const int64_t batch = params->batch;
+  const wkv_cache_layout& cache = params->cache;
+  const Counts cached = counts_of(cache, params->batch, params->num_heads_kv);
+  const int64_t pages = cache.page_table == nullptr ? 0 : cache.capacity / cache.page_len;
+  // Without a new token the cache is only read: keys may be values, and sequences may share them.
+  const bool appends = params->k_new.data != nullptr;
+  const auto cache_of = [&](const char* name, const void* data, bool of_this_kind) {
+    return tensor_of(name, of_this_kind ? data : nullptr, cache.strides, cached, head_dim);
+  };
+  check.apart(
+      {tensor_of("o", params->o, q, head_dim),
+       list_of("lse", params->lse, batch * params->num_heads_q),
+       bytes_of("workspace", params->workspace, static_cast<int64_t>(workspace_bytes(*params))),
+       cache_of("k_cache", params->k_cache, appends), cache_of("v_cache", params->v_cache, appends),
+       list_of("flags", params->flags, 1)},
+      {tensor_of("q", params->q, q, head_dim), tensor_of("k_new", params->k_new, kv, head_dim),
+       tensor_of("v_new", params->v_new, kv, head_dim),
+       cache_of("k_cache", params->k_cache, !appends),
+       cache_of("v_cache", params->v_cache, !appends),
+       list_of("cache_lens", params->cache_lens, batch),
+       rows_of("cache.page_table", cache.page_table, batch, cache.page_table_stride, pages,
+               sizeof(*cache.page_table))});
   return check.status();
 }
 

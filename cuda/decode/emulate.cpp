@@ -24,8 +24,9 @@ extern "C" int wkv_emulated_decode(const wkv_decode_params* params) {
   using namespace windowkv;
   if (const int status = decode::check(params); status != WKV_OK) return status;
   if (decode::shape_of(*params).num_blocks() == 0) return WKV_OK;
-  return dispatch(params->dtype, params->head_dim,
-                  [&]<class T, int kHeadDim>() { return run<T, kHeadDim>(*params); });
+  return dispatch(params->dtype, params->head_dim, [&]<class T, int kHeadDim>() {
+    return run<T, kHeadDim>(decode::prepared(*params));
+  });
 }
 
 extern "C" int wkv_emulated_advance(const wkv_advance_params* params) {

@@ -211,8 +211,9 @@ WKV_FN void load_tile(const wkv_decode_params& params, const Work& work, T* k_sm
       const unsigned row = first_row + pass * Loader::kRows;
       const bool is_new = work.appends && first + row == work.cached;
       const bool inside = is_new || offsets[pass] != kNoPage;
-      const T* row_gmem =
-          is_new ? new_row(is_v ? params.v_new : params.k_new) : cache_gmem + offsets[pass];
+      // The address of nothing has to be a multiple of 16 bytes too.
+      const T* row_gmem = is_new ? new_row(is_v ? params.v_new : params.k_new)
+                                 : cache_gmem + (inside ? offsets[pass] : 0);
 #pragma unroll
       for (int piece = 0; piece < Loader::kPieces; piece += Loader::kLanes) {
         ptx::cp_async<16>(
@@ -308,9 +309,7 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int row = static_cast<int>(lane_idx / 4) + h * 8;
-    float sum = state.sum[0][h];
-    sum += ptx::shuffle_xor(sum, 1);
-    sum += ptx::shuffle_xor(sum, 2);
+    const float sum = state.row_sum(0, h);
     if (lane_idx % 4 == 0) {
       smem.max[warp_idx][row] = state.max[0][h];
       smem.sum[warp_idx][row] = sum;

@@ -46,54 +46,28 @@ struct Launch {
 };
 static_assert(sizeof(Launch) <= 4096);
 
-// First and last byte offsets of a tensor from its data pointer: `counts` are batch (or pages),
-// tokens and heads.
-struct Extent {
-  __int128 low, high;
-};
-inline Extent extent_of(const wkv_strides& strides, const int64_t (&counts)[3], int head_dim) {
-  const int64_t steps[3] = {strides.batch, strides.token, strides.head};
-  Extent extent = {0, head_dim};
-  for (int i = 0; i < 3; ++i) {
-    if (counts[i] == 0) return {0, 0};
-    const __int128 reach = static_cast<__int128>(counts[i] - 1) * steps[i];
-    (reach < 0 ? extent.low : extent.high) += reach;
-  }
-  return {extent.low * 2, extent.high * 2};
+inline Counts counts_source(const wkv_gather_params& params) {
+  return counts_of(params.sequences_kv, params.batch, params.num_heads_kv);
+}
+inline Counts counts_cache(const wkv_gather_params& params) {
+  return counts_of(params.cache, params.batch, params.num_heads_kv);
 }
 
-inline bool overlap(const void* a, const Extent& a_extent, const void* b, const Extent& b_extent) {
-  const __int128 a_data = reinterpret_cast<uintptr_t>(a);
-  const __int128 b_data = reinterpret_cast<uintptr_t>(b);
-  return a_data + a_extent.low < b_data + b_extent.high &&
-         b_data + b_extent.low < a_data + a_extent.high;
+// What a launch gets of params that were checked.
+inline wkv_gather_params prepared(wkv_gather_params params) {
+  params.source_strides = used(params.source_strides, counts_source(params));
+  params.cache.strides = used(params.cache.strides, counts_cache(params));
+  return params;
 }
 
-inline Extent source_extent(const wkv_gather_params& params) {
-  const wkv_sequences& sequences = params.sequences_kv;
-  const bool ragged = sequences.cu_seqlens != nullptr;
-  return extent_of(params.source_strides,
-                   {ragged ? 1 : params.batch, ragged ? sequences.num_tokens : sequences.max_seqlen,
-                    params.num_heads_kv},
-                   params.head_dim);
-}
-
-inline Extent cache_extent(const wkv_gather_params& params) {
-  const wkv_cache_layout& cache = params.cache;
-  const bool paged = cache.page_table != nullptr;
-  return extent_of(cache.strides,
-                   {paged ? cache.num_pages : params.batch, paged ? cache.page_len : cache.capacity,
-                    params.num_heads_kv},
-                   params.head_dim);
-}
-
-inline bool same_layout(const wkv_gather_params& params) {
+inline bool same_layout(const wkv_gather_params& checked) {
+  const wkv_gather_params params = prepared(checked);
   const wkv_strides &from = params.source_strides, &to = params.cache.strides;
   return params.cache.page_table == nullptr && params.sequences_kv.cu_seqlens == nullptr &&
          from.token == to.token && from.head == to.head && from.batch == to.batch;
 }
 
-// One of a layer's two tensors: apart from its source, or the source itself.
+// One of a layer's two tensors: in the source's place with its layout, or apart from it.
 inline bool check_pair(Check& check, const wkv_gather_params& params, int layer, const char* name,
                        const void* source, const void* cache) {
   if (!check.pointer(name, source, 16, true) || !check.pointer(name, cache, 16, true)) return false;
@@ -104,10 +78,90 @@ inline bool check_pair(Check& check, const wkv_gather_params& params, int layer,
                          "buffer",
                          layer, name);
   }
-  return check.require(!overlap(source, source_extent(params), cache, cache_extent(params)),
+  const Region of_source =
+      tensor_of("", source, params.source_strides, counts_source(params), params.head_dim);
+  const Region of_cache =
+      tensor_of("", cache, params.cache.strides, counts_cache(params), params.head_dim);
+  return check.require(!of_cache.overlaps(of_source),
                        "layer %d: %s overlaps its source in part: gather into the source itself or "
                        "into memory apart from it",
                        layer, name);
+}
+
+// No layer's cache is another one, or another one's source, or what else the call reads or writes.
+// Most memory is far from each other: ranges of addresses come first.
+inline void check_apart(Check& check, const wkv_gather_params& params) {
+  const Counts of_source = counts_source(params), of_cache = counts_cache(params);
+  const auto source_at = [&](const char* name, const void* data) {
+    return tensor_of(name, data, params.source_strides, of_source, params.head_dim);
+  };
+  const auto cache_at = [&](const char* name, const void* data) {
+    return tensor_of(name, data, params.cache.strides, of_cache, params.head_dim);
+  };
+  const wkv_gather_layer* layers = params.layers;
+  if (!check.exclusive(cache_at("k_cache and v_cache", layers[0].k_cache))) return;
+
+  const int64_t batch = params.batch;
+  const wkv_sequences& sequences = params.sequences_kv;
+  const wkv_cache_layout& cache = params.cache;
+  const bool windows = params.max_keep > 0;
+  const Region kept_lens = list_of("kept_lens", params.kept_lens, batch);
+  const Region flags = list_of("flags", params.flags, 1);
+  const Region lists[] = {
+      list_of("cu_seqlens", sequences.cu_seqlens, batch + 1),
+      list_of("seqlens", sequences.seqlens, batch),
+      list_of("observations", params.observations, batch),
+      list_of("num_kept", windows ? params.num_kept : nullptr, batch * params.index_heads),
+      rows_of("indices", params.indices, params.index_batch_stride, params.index_head_stride,
+              {batch, params.max_keep, params.index_heads}, sizeof(*params.indices)),
+      rows_of("cache.page_table", cache.page_table, batch, cache.page_table_stride,
+              cache.page_table == nullptr ? 0 : cache.capacity / cache.page_len,
+              sizeof(*cache.page_table))};
+  check.apart(kept_lens, flags);
+  for (const Region& list : lists) check.apart(kept_lens, list), check.apart(flags, list);
+
+  const int64_t first = address(layers[0].k_cache), first_source = address(layers[0].k_source);
+  const Region::Range cache_range = cache_at("", layers[0].k_cache).range();
+  const Region::Range source_range = source_at("", layers[0].k_source).range();
+  const auto shifted = [](const Region::Range& range, int64_t by) {
+    return Region::Range{range.low + by, range.high + by};
+  };
+  struct Named {
+    const char* name;
+    const void* data;
+  };
+  for (int i = 0; i < 2 * params.num_layers; ++i) {
+    const auto cache_of = [&](int k) {
+      return k % 2 == 0 ? Named{"k_cache", layers[k / 2].k_cache}
+                        : Named{"v_cache", layers[k / 2].v_cache};
+    };
+    const auto source_of = [&](int k) {
+      return k % 2 == 0 ? Named{"k_source", layers[k / 2].k_source}
+                        : Named{"v_source", layers[k / 2].v_source};
+    };
+    const auto [name, data] = cache_of(i);
+    const Region region = cache_at(name, data);
+    const Region::Range range = shifted(cache_range, address(data) - first);
+    const auto tell = [&](const Region& other, int k) {
+      check.require(!region.overlaps(other),
+                    "%s of layer %d overlaps %s of layer %d: give it memory of its own", name,
+                    i / 2, other.name, k / 2);
+    };
+    for (int k = 0; k < 2 * params.num_layers; ++k) {
+      const Named source = source_of(k), other = cache_of(k);
+      // Its own source has been looked at.
+      if (k != i && range.meets(shifted(source_range, address(source.data) - first_source))) {
+        tell(source_at(source.name, source.data), k);
+      }
+      if (k > i && range.meets(shifted(cache_range, address(other.data) - first))) {
+        tell(cache_at(other.name, other.data), k);
+      }
+    }
+    check.apart(region, kept_lens);
+    check.apart(region, flags);
+    for (const Region& list : lists) check.apart(region, list);
+    if (!check.ok()) return;
+  }
 }
 
 inline wkv_status check(const wkv_gather_params* params) {
@@ -119,8 +173,8 @@ inline wkv_status check(const wkv_gather_params* params) {
       !check.strides("source", params->source_strides,
                      counts_of(params->sequences_kv, params->batch, params->num_heads_kv)) ||
       !check.cache(params->cache, params->batch, params->num_heads_kv) ||
-      !check.stride("index_batch_stride", params->index_batch_stride, params->batch, 1) ||
-      !check.stride("index_head_stride", params->index_head_stride, params->index_heads, 1) ||
+      !check.stride("index_batch_stride", "", params->index_batch_stride, params->batch, 1) ||
+      !check.stride("index_head_stride", "", params->index_head_stride, params->index_heads, 1) ||
       !check.require(params->num_layers >= 1, "num_layers is %d: give at least one",
                      params->num_layers) ||
       !check.require(params->layers != nullptr, "layers is null") ||
@@ -137,21 +191,20 @@ inline wkv_status check(const wkv_gather_params* params) {
   check.pointer("num_kept", params->num_kept, 4, windows);
   check.pointer("kept_lens", params->kept_lens, 4, some);
   check.pointer("flags", params->flags, 4, false);
-  check.require(params->kept_lens == nullptr || params->kept_lens != params->sequences_kv.seqlens,
-                "kept_lens is sequences_kv.seqlens, which is read while it is written: give it "
-                "memory of its own");
   for (int i = 0; check.ok() && some && i < params->num_layers; ++i) {
     const wkv_gather_layer& layer = params->layers[i];
-    check.require(layer.k_cache != layer.v_cache, "layer %d: k_cache and v_cache are the same", i);
     check_pair(check, *params, i, "k_cache", layer.k_source, layer.k_cache);
     check_pair(check, *params, i, "v_cache", layer.v_source, layer.v_cache);
   }
+  if (check.ok() && some) check_apart(check, *params);
   return check.status();
 }
 
 inline Division divide(const wkv_gather_params& params, bool in_place) {
   Division division = {params.head_dim / kVectorLength, 1, 1, in_place};
-  const int64_t slices = int64_t{2} * params.num_layers * params.batch * params.num_heads_kv;
+  // More blocks than a grid can have are refused later.
+  const int64_t slices = std::min<int64_t>(int64_t{params.batch} * params.num_heads_kv, 1 << 30) *
+                         2 * params.num_layers;
   if (in_place) {
     while (slices * division.num_slices < kWantedBlocks && division.pieces % 2 == 0 &&
            division.pieces / 2 >= kMinPieces) {
@@ -178,7 +231,7 @@ int for_each_launch(const wkv_gather_params& params, const Run& run) {
   }
   for (int first = 0; first < params.num_layers; first += kMaxLayers) {
     Launch launch = {};
-    launch.params = params;
+    launch.params = prepared(params);
     launch.params.num_layers = std::min(params.num_layers - first, kMaxLayers);
     launch.division = divide(launch.params, in_place);
     launch.first = first == 0;

@@ -6,6 +6,7 @@
  * stream is null, so every call can be captured in a CUDA graph. What a call does depends on the
  * struct and on device memory alone; the same input gives the same bits, alone and in any batch.
  * A function returns a wkv_status; what went wrong is in wkv_last_error() of the same OS thread.
+ * With CUDA the stream's device has to be the current one; no call changes which that is.
  *
  * Words: a sequence has seqlen tokens; its last suffix_len tokens are always kept; those before are
  * the review context, cut into windows of window_len tokens, of which the last may be shorter.
@@ -14,7 +15,12 @@
  *
  * Pointers are to device memory unless a comment says host. Strides are in elements, 64 bits wide;
  * the numbers of one head lie side by side. Rows that tensor cores read or that are copied 16 bytes
- * at a time start at multiples of 16 bytes: base addresses and strides are checked for it.
+ * at a time start at multiples of 16 bytes: base addresses and strides are checked for it. A stride
+ * that leads nowhere may be anything: along an axis of one, or of a tensor that is not there.
+ *
+ * What a call writes overlaps nothing else that it reads or writes, nor itself, unless a comment
+ * says that it may. Tensors are taken at the size that the struct says, whatever the lengths in
+ * device memory; they may lie between each other's rows. What overlaps is refused.
  *
  * Lengths and indices that lie in device memory cannot be checked by a launcher. A kernel clamps
  * them to what the struct says is there, so that it never touches memory outside, and raises a flag
@@ -88,10 +94,18 @@ typedef struct wkv_sequences {
 } wkv_sequences;
 
 /* Causal attention, aligned at the bottom right: row i of a sequence sees the keys
- * 0 .. i + seqlen_kv - seqlen_q. A row that sees none gives o = 0, lse = -inf. A row's bits depend
- * on its own query, keys and values alone, also where a prompt is cut into chunks. Lengths outside
- * what is there, and cu_seqlens that descend, raise WKV_FLAG_RANGE.
- *   o = softmax(q k^T softmax_scale) v,  lse = log(sum(exp(q k^T softmax_scale))), natural */
+ * 0 .. i + seqlen_kv - seqlen_q. A row that sees none gives o = 0, lse = -inf. For finite v, a
+ * row's bits depend on its own query, keys and values alone, also where a prompt is cut into
+ * chunks. Lengths outside what is there, and cu_seqlens that descend, raise WKV_FLAG_RANGE; where
+ * sequences overlap because of that, all of them write the rows that they share.
+ *
+ *   o = softmax(q k^T softmax_scale) v,  lse = log(sum(exp(q k^T softmax_scale))), natural
+ *
+ * Scores, q k^T softmax_scale log2(e), stay below 2^24 in size: a row whose largest does not is
+ * NaN, one with another that does not may be, and neither is a wrong number. A NaN in q or k makes
+ * the rows that see it NaN, and no others; so does a score of +inf, while one of -inf is as no key.
+ * A NaN or an infinity in v makes its column of the rows that see it NaN or infinite, and perhaps
+ * that of rows that see another of the same 64 keys. */
 typedef struct wkv_prefill_params {
   size_t struct_size;
   wkv_tensor q;     /* [q tokens, num_heads_q, head_dim] of dtype */
@@ -111,7 +125,8 @@ typedef struct wkv_prefill_params {
 /* How one sequence is observed and cut into windows. */
 typedef struct wkv_observation {
   int32_t
-      query_len; /* the last so many query rows observe (WindowKV, SnapKV: the suffix; H2O: all) */
+      query_len; /* the last so many query rows observe (WindowKV, SnapKV: the suffix; H2O: all);
+                    of a shorter sequence all. More than q has of a longer one: WKV_FLAG_RANGE */
   int32_t suffix_len; /* last tokens that are kept unscored */
   int32_t window_len; /* tokens of a window; 0: the sequence is not scored, and is kept whole */
   int32_t top_tokens; /* a window's score is the mean of its so many largest column scores */
@@ -126,7 +141,8 @@ typedef enum wkv_pooling { WKV_POOL_AVERAGE = 0, WKV_POOL_MAX = 1 } wkv_pooling;
  *   window_scores[w] = mean over h of the mean of the top_tokens largest pool(t[h, j]), j in w
  * pool: stride 1, pooling_width wide; the average counts zeros outside the review context, the
  * maximum does not look there. A NaN score stays NaN. A row whose lse is -inf adds nothing. What
- * lies behind the scores of a sequence is left alone. */
+ * lies behind the scores of a sequence is left alone. lse is a float32, so that what a row adds is
+ * off by about |lse| 2^-23 of itself. */
 typedef struct wkv_score_params {
   size_t struct_size;
   wkv_tensor q;     /* [q tokens, num_heads_q, head_dim] of dtype: each sequence's last tokens */
@@ -140,7 +156,7 @@ typedef struct wkv_score_params {
   int32_t column_heads;  /* num_heads_q, or num_heads_kv: the mean over the query heads of each */
   int32_t max_columns;   /* columns that a row of column_scores has room for */
   int32_t max_windows;   /* windows that a row of window_scores has room for */
-  int32_t pooling_width; /* odd; 1: no pooling */
+  int32_t pooling_width; /* odd, at most 4095; 1: no pooling */
   wkv_pooling pooling;
   int32_t batch, num_heads_q, num_heads_kv, head_dim;
   float softmax_scale;
@@ -218,6 +234,7 @@ typedef struct wkv_gather_params {
 
 /* Attention of one new token a sequence over its cache, to which its key and value are appended.
  *   o[b] = softmax(q[b] K^T softmax_scale) V over the cache_lens[b] cached tokens and the new one
+ * Scores stay below the limit that prefill has, and what is not finite does what it does there.
  * Without a key, and for a sequence that has left the batch, o = 0 and lse = -inf, and the cache is
  * left alone. A new token that finds the cache full is attended to all the same, but not appended:
  * WKV_FLAG_CAPACITY. A length over the capacity is taken for the capacity, and a page that is not
@@ -248,7 +265,8 @@ typedef struct wkv_decode_params {
 } wkv_decode_params;
 
 /* values[i] += amount for each i whose value is not below 0: cache lengths, positions, steps. A sum
- * over 2^31 - 1 stays there. */
+ * over 2^31 - 1 stays there. With an amount below 0 a value may fall below 0 and so leave the
+ * batch: decode then takes its sequence for one that has left. */
 typedef struct wkv_advance_params {
   size_t struct_size;
   int32_t* values; /* [count] */

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cmath>
-#include <string>
 
 #include "common/check.h"
 #include "common/math.cuh"
@@ -18,13 +17,14 @@ inline constexpr int kWarps = kThreads / 32;
 
 // Rows of half precision that are read or written 16 bytes at a time.
 inline bool check_rows(Check& check, const char* name, const void* data, int64_t stride,
-                       int64_t rows, int columns, bool needed, bool written) {
+                       int64_t rows, int columns, bool needed) {
   return check.pointer(name, data, 16, needed) &&
-         check.stride((std::string(name) + "_stride").c_str(), stride, rows, kVectorLength) &&
-         check.require(
-             !written || rows <= 1 || data == nullptr || stride >= columns || stride <= -columns,
-             "%s_stride is %lld, less than the %d columns: rows overlap", name,
-             static_cast<long long>(stride), columns);
+         (data == nullptr || columns == 0 ||
+          check.stride(name, "_stride", stride, rows, kVectorLength));
+}
+inline Region half_rows(const char* name, const void* data, int64_t stride, int64_t rows,
+                        int columns) {
+  return rows_of(name, data, rows, stride, columns, 2);
 }
 
 inline bool check_size(Check& check, int64_t rows, const char* columns_name, int columns) {
@@ -68,15 +68,21 @@ inline wkv_status check(const wkv_rms_norm_params* params) {
   const int64_t rows = params->rows;
   const int hidden = params->hidden;
   const bool some = rows > 0 && hidden > 0;
-  check_rows(check, "x", params->x, params->x_stride, rows, hidden, some, false);
-  check_rows(check, "residual", params->residual, params->residual_stride, rows, hidden, false,
-             false);
-  check_rows(check, "sum", params->sum, params->sum_stride, rows, hidden, false, true);
-  check_rows(check, "out", params->out, params->out_stride, rows, hidden, some, true);
+  check_rows(check, "x", params->x, params->x_stride, rows, hidden, some);
+  check_rows(check, "residual", params->residual, params->residual_stride, rows, hidden, false);
+  check_rows(check, "sum", params->sum, params->sum_stride, rows, hidden, false);
+  check_rows(check, "out", params->out, params->out_stride, rows, hidden, some);
   check.pointer("weight", params->weight, 16, some);
-  check.require(params->out == nullptr || params->out != params->sum, "out and sum are the same");
   check.require(params->eps >= 0 && std::isfinite(params->eps), "eps is %g, not 0 or more",
                 static_cast<double>(params->eps));
+  const Region x = half_rows("x", params->x, params->x_stride, rows, hidden).replaceable();
+  const Region residual =
+      half_rows("residual", params->residual, params->residual_stride, rows, hidden);
+  const Region weight = bytes_of("weight", params->weight, hidden, 2);
+  const Region out = half_rows("out", params->out, params->out_stride, rows, hidden);
+  check.apart({out}, {x, residual, weight});
+  check.apart({half_rows("sum", params->sum, params->sum_stride, rows, hidden)},
+              {x, residual.replaceable(), weight, out});
   return check.status();
 }
 
@@ -109,12 +115,16 @@ inline wkv_status check(const wkv_rope_params* params) {
   check.require(params->head_dim == 32 || params->head_dim == 64 || params->head_dim == 96 ||
                     params->head_dim == 128,
                 "head_dim is %d, not 32, 64, 96 or 128", params->head_dim);
-  check.tensor("q", params->q, {1, params->tokens, params->num_heads_q}, some);
-  check.tensor("k", params->k, {1, params->tokens, params->num_heads_kv}, false);
-  check.require(params->q.data == nullptr || params->q.data != params->k.data,
-                "q and k are the same");
+  const Counts counts_q = {1, params->tokens, params->num_heads_q};
+  const Counts counts_kv = {1, params->tokens, params->num_heads_kv};
+  check.tensor("q", params->q, counts_q, some);
+  check.tensor("k", params->k, counts_kv, false);
   check.pointer("positions", params->positions, 4, some);
   check.pointer("turns", params->turns, 8, some);
+  check.apart({tensor_of("q", params->q, counts_q, params->head_dim),
+               tensor_of("k", params->k, counts_kv, params->head_dim)},
+              {list_of("positions", params->positions, params->tokens),
+               list_of("turns", params->turns, params->head_dim / 2)});
   return check.status();
 }
 
@@ -132,10 +142,13 @@ inline wkv_status check(const wkv_silu_mul_params* params) {
   const int64_t rows = params->rows;
   const int columns = params->columns;
   const bool some = rows > 0 && columns > 0;
-  check_rows(check, "gate", params->gate, params->gate_stride, rows, columns, some, false);
-  check_rows(check, "up", params->up, params->up_stride, rows, columns, some, false);
-  check_rows(check, "out", params->out, params->out_stride, rows, columns, some, true);
+  check_rows(check, "gate", params->gate, params->gate_stride, rows, columns, some);
+  check_rows(check, "up", params->up, params->up_stride, rows, columns, some);
+  check_rows(check, "out", params->out, params->out_stride, rows, columns, some);
   check_elementwise_grid(check, rows, columns);
+  check.apart({half_rows("out", params->out, params->out_stride, rows, columns)},
+              {half_rows("gate", params->gate, params->gate_stride, rows, columns).replaceable(),
+               half_rows("up", params->up, params->up_stride, rows, columns).replaceable()});
   return check.status();
 }
 
@@ -155,11 +168,15 @@ inline wkv_status check(const wkv_embedding_params* params) {
   const bool some = rows > 0 && hidden > 0;
   check.require(params->vocab >= 0, "vocab is %d", params->vocab);
   check_rows(check, "table", params->table, params->table_stride, params->vocab, hidden,
-             some && params->vocab > 0, false);
-  check_rows(check, "out", params->out, params->out_stride, rows, hidden, some, true);
+             some && params->vocab > 0);
+  check_rows(check, "out", params->out, params->out_stride, rows, hidden, some);
   check.pointer("ids", params->ids, 4, some);
   check.pointer("flags", params->flags, 4, false);
   check_elementwise_grid(check, rows, hidden);
+  check.apart({half_rows("out", params->out, params->out_stride, rows, hidden),
+               list_of("flags", params->flags, 1)},
+              {half_rows("table", params->table, params->table_stride, params->vocab, hidden),
+               list_of("ids", params->ids, rows)});
   return check.status();
 }
 
@@ -216,12 +233,17 @@ inline wkv_status check(const wkv_sample_params* params) {
   check.require(params->rows >= 0, "rows is %d", params->rows);
   check.require(params->vocab >= 1 || !some, "vocab is %d: there is no token to choose",
                 params->vocab);
-  check.stride("logits_stride", params->logits_stride, params->rows, 1);
+  check.stride("logits", "_stride", params->logits_stride, params->rows, 1);
   check.pointer("logits", params->logits, params->dtype == WKV_F32 ? 4 : 2, some);
   check.pointer("sampling", params->sampling, 8, false);
   check.pointer("steps", params->steps, 4, some && params->sampling != nullptr);
   check.pointer("tokens", params->tokens, 4, some);
   check.pointer("flags", params->flags, 4, false);
+  const int64_t rows = params->rows;
+  check.apart({list_of("tokens", params->tokens, rows), list_of("flags", params->flags, 1)},
+              {rows_of("logits", params->logits, rows, params->logits_stride, params->vocab,
+                       params->dtype == WKV_F32 ? 4 : 2),
+               list_of("sampling", params->sampling, rows), list_of("steps", params->steps, rows)});
   return check.status();
 }
 

@@ -37,17 +37,10 @@ int open(int ordinal, int* capability) {
   if (error != cudaSuccess) return cuda_status("cudaDeviceGetAttribute", error);
   *capability = 10 * major + minor;
   cudaFuncAttributes attributes;
-  error = cudaFuncGetAttributes(&attributes, image_kernel);
-  if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion) {
-    cudaGetLastError();
-    return set_error(
-        WKV_UNSUPPORTED,
-        "this build has no code for GPU " + std::to_string(ordinal) + ", of compute capability " +
-            std::to_string(major) + "." + std::to_string(minor) +
-            ": the kernels need 8.0 or later; build with WINDOWKV_CUDA_ARCHS=" +
-            std::to_string(*capability) + ", or update the driver if it is older than the toolkit");
-  }
-  return cuda_status("cudaFuncGetAttributes", error);
+  const std::string code = "code for GPU " + std::to_string(ordinal) + ", of compute capability " +
+                           std::to_string(major) + "." + std::to_string(minor) +
+                           " (8.0 is the least)";
+  return cuda_status(code.c_str(), cudaFuncGetAttributes(&attributes, image_kernel));
 }
 
 // The memory functions are for tests: they wait for all streams of the device.

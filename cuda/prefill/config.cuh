@@ -43,6 +43,23 @@ inline int64_t num_blocks(const wkv_prefill_params& params) {
   return blocks == 0 ? 0 : blocks + 1;
 }
 
+inline Counts counts_q(const wkv_prefill_params& params) {
+  return counts_of(params.sequences_q, params.batch, params.num_heads_q);
+}
+inline Counts counts_kv(const wkv_prefill_params& params) {
+  return counts_of(params.sequences_kv, params.batch, params.num_heads_kv);
+}
+
+// What a launch gets of params that were checked.
+inline wkv_prefill_params prepared(wkv_prefill_params params) {
+  params.q = used(params.q, counts_q(params));
+  params.k = used(params.k, counts_kv(params));
+  params.v = used(params.v, counts_kv(params));
+  params.o = used(params.o, counts_q(params));
+  params.lse = used(params.lse, counts_q(params));
+  return params;
+}
+
 inline wkv_status check(const wkv_prefill_params* params) {
   Check check("prefill");
   if (!check.params(params, params == nullptr ? 0 : params->struct_size, sizeof(*params)) ||
@@ -53,8 +70,8 @@ inline wkv_status check(const wkv_prefill_params* params) {
       !check.sequences("sequences_kv", params->sequences_kv)) {
     return check.status();
   }
-  const Counts q = counts_of(params->sequences_q, params->batch, params->num_heads_q);
-  const Counts kv = counts_of(params->sequences_kv, params->batch, params->num_heads_kv);
+  const Counts q = counts_q(*params);
+  const Counts kv = counts_kv(*params);
   const bool rows = params->batch > 0 && params->sequences_q.max_seqlen > 0;
   const bool keys = rows && params->sequences_kv.max_seqlen > 0;
   check.tensor("q", params->q, q, rows);
@@ -70,6 +87,18 @@ inline wkv_status check(const wkv_prefill_params* params) {
                 "heads: split the batch",
                 static_cast<long long>(params->sequences_q.max_seqlen), params->batch,
                 params->num_heads_q);
+  if (!check.ok()) return check.status();
+  const wkv_sequences &of_q = params->sequences_q, &of_kv = params->sequences_kv;
+  const int64_t batch = params->batch;
+  check.apart({tensor_of("o", params->o, q, params->head_dim), tensor_of("lse", params->lse, q),
+               list_of("flags", params->flags, 1)},
+              {tensor_of("q", params->q, q, params->head_dim),
+               tensor_of("k", params->k, kv, params->head_dim),
+               tensor_of("v", params->v, kv, params->head_dim),
+               list_of("cu_seqlens of q", of_q.cu_seqlens, batch + 1),
+               list_of("seqlens of q", of_q.seqlens, batch),
+               list_of("cu_seqlens of k", of_kv.cu_seqlens, batch + 1),
+               list_of("seqlens of k", of_kv.seqlens, batch)});
   return check.status();
 }
 

@@ -23,6 +23,7 @@ extern "C" int wkv_emulated_prefill(const wkv_prefill_params* params) {
   using namespace windowkv;
   if (const int status = prefill::check(params); status != WKV_OK) return status;
   if (prefill::num_blocks(*params) == 0) return WKV_OK;
-  return dispatch(params->dtype, params->head_dim,
-                  [&]<class T, int kHeadDim>() { return run<T, kHeadDim>(*params); });
+  return dispatch(params->dtype, params->head_dim, [&]<class T, int kHeadDim>() {
+    return run<T, kHeadDim>(prefill::prepared(*params));
+  });
 }

@@ -129,9 +129,7 @@ WKV_FN void store(const wkv_prefill_params& params, T* o_smem, const float (&o)[
   for (int i = 0; i < 2; ++i) {
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      float sum = state.sum[i][h];
-      sum += ptx::shuffle_xor(sum, 1);
-      sum += ptx::shuffle_xor(sum, 2);
+      const float sum = state.row_sum(i, h);
       const float scale = sum == 0 ? 0 : 1 / sum;
       const unsigned smem_row = i * 16 + h * 8 + lane_idx / 4;
 #pragma unroll
@@ -199,8 +197,7 @@ __global__ void __launch_bounds__(kThreads, kMinBlocks)
       static_cast<int>(clamp(tile.first_token + 1 + sequence_kv.seqlen - sequence_q.seqlen,
                              -2 * kTileM, sequence_kv.seqlen));
   const auto visible = [&](int row) {
-    const int later = (tile.first_head + row) / group;
-    return max(min(first_visible, num_keys - later) + later, 0);
+    return max(first_visible + (tile.first_head + row) / group, 0);
   };
   const int num_steps = ceil_div(visible(tile.num_rows - 1), kTileN);
   // What the first and the last of the warp's rows see.

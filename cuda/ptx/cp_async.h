@@ -15,7 +15,8 @@ namespace windowkv::inline WKV_MACHINE::ptx {
 
 // Copies Bytes (4, 8 or 16; both addresses are multiples of it). Only the first `source_bytes` are
 // read and the rest of the destination becomes zero: 0 for a row outside the tensor, whose address
-// is then not read. 16-byte copies bypass the L1 cache (.cg).
+// is then not read, but is a multiple of Bytes all the same. 16-byte copies bypass the L1 cache
+// (.cg).
 template <int Bytes>
 WKV_PTX void cp_async(void* shared, const void* global, int source_bytes = Bytes, Where where = {});
 

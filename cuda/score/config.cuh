@@ -45,6 +45,8 @@ inline constexpr int kBlocksOfSm = 3;
 // --- pool.cuh and windows.cuh ---
 
 inline constexpr int kPoolThreads = 256;
+// Of a pool, whose columns are read again for each score: far more than a score loses its place to.
+inline constexpr int kMaxPoolingWidth = 4095;
 
 inline constexpr int kWindowThreads = 256;
 inline constexpr int kWindowWarps = kWindowThreads / 32;
@@ -116,6 +118,27 @@ inline wkv_status check_workspace_size(const wkv_score_params* params, const siz
   return check.status();
 }
 
+inline Counts counts_q(const wkv_score_params& p) {
+  return counts_of(p.sequences_q, p.batch, p.num_heads_q);
+}
+inline Counts counts_kv(const wkv_score_params& p) {
+  return counts_of(p.sequences_kv, p.batch, p.num_heads_kv);
+}
+inline Counts counts_columns(const wkv_score_params& p) {
+  return {p.batch, p.max_columns, p.column_heads};
+}
+inline Counts counts_windows(const wkv_score_params& p) { return {p.batch, p.max_windows, 1}; }
+
+// What a launch gets of params that were checked.
+inline wkv_score_params prepared(wkv_score_params params) {
+  params.q = used(params.q, counts_q(params));
+  params.k = used(params.k, counts_kv(params));
+  params.lse = used(params.lse, counts_q(params));
+  params.column_scores = used(params.column_scores, counts_columns(params));
+  params.window_scores = used(params.window_scores, counts_windows(params));
+  return params;
+}
+
 inline wkv_status check(const wkv_score_params* params) {
   Check check("score");
   if (!check.params(params, params == nullptr ? 0 : params->struct_size, sizeof(*params))) {
@@ -127,13 +150,13 @@ inline wkv_status check(const wkv_score_params* params) {
   const bool has_q = p.batch > 0 && p.sequences_q.max_seqlen > 0;
   const bool has_kv = p.batch > 0 && p.sequences_kv.max_seqlen > 0;
   check.half_precision(p.dtype);
-  const Counts q = counts_of(p.sequences_q, p.batch, p.num_heads_q);
+  const Counts q = counts_q(p);
   check.tensor("q", p.q, q, has_q);
-  check.tensor("k", p.k, counts_of(p.sequences_kv, p.batch, p.num_heads_kv), has_kv);
+  check.tensor("k", p.k, counts_kv(p), has_kv);
   check.rows("lse", p.lse, q, has_q);
   check.pointer("observations", p.observations, 4, p.batch > 0);
-  check.rows("column_scores", p.column_scores, {p.batch, p.max_columns, p.column_heads}, false);
-  check.rows("window_scores", p.window_scores, {p.batch, p.max_windows, 1}, false);
+  check.rows("column_scores", p.column_scores, counts_columns(p), false);
+  check.rows("window_scores", p.window_scores, counts_windows(p), false);
   check.pointer("flags", p.flags, 4, false);
   check.require(p.column_scores.data != nullptr || p.window_scores.data != nullptr,
                 "column_scores and window_scores are both null: one has to be asked for");
@@ -145,6 +168,8 @@ inline wkv_status check(const wkv_score_params* params) {
                 p.column_heads, p.num_heads_q, p.num_heads_kv);
   check.require(p.pooling_width >= 1 && p.pooling_width % 2 == 1,
                 "pooling_width is %d, not odd: 1 is no pooling", p.pooling_width);
+  check.require(p.pooling_width <= kMaxPoolingWidth, "pooling_width is %d, over %d",
+                p.pooling_width, kMaxPoolingWidth);
   check.require(p.pooling == WKV_POOL_AVERAGE || p.pooling == WKV_POOL_MAX,
                 "pooling is %d, not WKV_POOL_AVERAGE or WKV_POOL_MAX", static_cast<int>(p.pooling));
   check.softmax_scale(p.softmax_scale);
@@ -156,6 +181,18 @@ inline wkv_status check(const wkv_score_params* params) {
                 "%d sequences of %lld tokens with %d heads are more than one launch can do: "
                 "split the batch",
                 p.batch, static_cast<long long>(p.sequences_kv.max_seqlen), p.num_heads_q);
+  if (!check.ok()) return check.status();
+  const int64_t batch = p.batch;
+  check.apart({tensor_of("column_scores", p.column_scores, counts_columns(p)),
+               tensor_of("window_scores", p.window_scores, counts_windows(p)),
+               bytes_of("workspace", p.workspace, static_cast<int64_t>(workspace_bytes(p))),
+               list_of("flags", p.flags, 1)},
+              {tensor_of("q", p.q, q, p.head_dim), tensor_of("k", p.k, counts_kv(p), p.head_dim),
+               tensor_of("lse", p.lse, q), list_of("observations", p.observations, batch),
+               list_of("cu_seqlens of q", p.sequences_q.cu_seqlens, batch + 1),
+               list_of("seqlens of q", p.sequences_q.seqlens, batch),
+               list_of("cu_seqlens of k", p.sequences_kv.cu_seqlens, batch + 1),
+               list_of("seqlens of k", p.sequences_kv.seqlens, batch)});
   return check.status();
 }
 

@@ -27,29 +27,30 @@ int run_columns(const wkv_score_params& params) {
 
 }  // namespace
 
-extern "C" int wkv_emulated_score(const wkv_score_params* params) {
-  int status = check(params);
-  if (status != WKV_OK || params->batch == 0 || params->sequences_kv.max_seqlen == 0) return status;
+extern "C" int wkv_emulated_score(const wkv_score_params* given) {
+  int status = check(given);
+  if (status != WKV_OK || given->batch == 0 || given->sequences_kv.max_seqlen == 0) return status;
+  const wkv_score_params params = prepared(*given);
 
-  status = dispatch(params->dtype, params->head_dim,
-                    [&]<class T, int kHeadDim>() { return run_columns<T, kHeadDim>(*params); });
+  status = dispatch(params.dtype, params.head_dim,
+                    [&]<class T, int kHeadDim>() { return run_columns<T, kHeadDim>(params); });
   if (status != WKV_OK) return status;
-  const int64_t pool_grid = pool_tiles(*params) * params->batch * params->column_heads;
-  if (params->column_scores.data != nullptr) {
+  const int64_t pool_grid = pool_tiles(params) * params.batch * params.column_heads;
+  if (params.column_scores.data != nullptr) {
     status = emulate({.grid = {static_cast<unsigned>(pool_grid)},
                       .block = {kPoolThreads},
                       .cluster = {},
                       .shared_bytes = 0},
-                     [&] { score_pool_kernel(*params); });
+                     [&] { score_pool_kernel(params); });
     if (status != WKV_OK) return status;
   }
-  const int64_t window_grid = window_tiles(*params) * params->batch;
-  if (params->window_scores.data != nullptr) {
+  const int64_t window_grid = window_tiles(params) * params.batch;
+  if (params.window_scores.data != nullptr) {
     status = emulate({.grid = {static_cast<unsigned>(window_grid)},
                       .block = {kWindowThreads},
                       .cluster = {},
                       .shared_bytes = sizeof(WindowsStorage)},
-                     [&] { score_windows_kernel(*params); });
+                     [&] { score_windows_kernel(params); });
   }
   return status;
 }

@@ -31,28 +31,29 @@ int multiprocessors(int* count) {
 
 }  // namespace
 
-extern "C" int wkv_cuda_score(const wkv_score_params* params) {
-  int status = check(params);
-  if (status != WKV_OK || params->batch == 0 || params->sequences_kv.max_seqlen == 0) return status;
+extern "C" int wkv_cuda_score(const wkv_score_params* given) {
+  int status = check(given);
+  if (status != WKV_OK || given->batch == 0 || given->sequences_kv.max_seqlen == 0) return status;
+  const wkv_score_params params = prepared(*given);
   int sms = 0;
   status = multiprocessors(&sms);
   if (status != WKV_OK) return status;
 
   const int64_t blocks = int64_t{sms} * kBlocksOfSm;
-  status = dispatch(params->dtype, params->head_dim, [&]<class T, int kHeadDim>() {
-    return run_columns<T, kHeadDim>(*params, blocks);
+  status = dispatch(params.dtype, params.head_dim, [&]<class T, int kHeadDim>() {
+    return run_columns<T, kHeadDim>(params, blocks);
   });
   if (status != WKV_OK) return status;
-  const int64_t pool_grid = pool_tiles(*params) * params->batch * params->column_heads;
-  if (params->column_scores.data != nullptr) {
+  const int64_t pool_grid = pool_tiles(params) * params.batch * params.column_heads;
+  if (params.column_scores.data != nullptr) {
     status = launch(score_pool_kernel, dim3(static_cast<unsigned>(pool_grid)), dim3(kPoolThreads),
-                    1, 0, params->stream, *params);
+                    1, 0, params.stream, params);
     if (status != WKV_OK) return status;
   }
-  const int64_t window_grid = window_tiles(*params) * params->batch;
-  if (params->window_scores.data != nullptr) {
+  const int64_t window_grid = window_tiles(params) * params.batch;
+  if (params.window_scores.data != nullptr) {
     status = launch(score_windows_kernel, dim3(static_cast<unsigned>(window_grid)),
-                    dim3(kWindowThreads), 1, sizeof(WindowsStorage), params->stream, *params);
+                    dim3(kWindowThreads), 1, sizeof(WindowsStorage), params.stream, params);
   }
   return status;
 }

@@ -24,8 +24,11 @@ WKV_FN Observed observe(const wkv_score_params& params, int batch_idx) {
   Observed observed = {};
   observed.q = sequence_of(params.sequences_q, batch_idx);
   observed.kv = sequence_of(params.sequences_kv, batch_idx);
-  observed.in_range = given.query_len >= 0 && given.suffix_len >= 0 && given.window_len >= 0 &&
-                      (given.top_tokens >= 1 || given.window_len == 0) &&
+  // A suffix may be longer than its sequence, but not than the rows of q where there are more keys.
+  const bool rows_missing = given.window_len > 0 && given.query_len > observed.q.seqlen &&
+                            observed.q.seqlen < observed.kv.seqlen;
+  observed.in_range = !rows_missing && given.query_len >= 0 && given.suffix_len >= 0 &&
+                      given.window_len >= 0 && (given.top_tokens >= 1 || given.window_len == 0) &&
                       !sequence_clamped(params.sequences_q, observed.q, batch_idx) &&
                       !sequence_clamped(params.sequences_kv, observed.kv, batch_idx);
   if (given.window_len <= 0) return observed;

@@ -54,14 +54,21 @@ inline wkv_status check(const wkv_select_params* params) {
   check.require(p.indices_stride >= p.max_keep || p.rows <= 1,
                 "indices_stride is %lld, less than max_keep (%d): rows overlap", indices_stride,
                 p.max_keep);
-  check.stride("scores_stride", p.scores_stride, p.rows, 1);
-  check.stride("indices_stride", p.indices_stride, p.rows, 1);
+  check.stride("scores", "_stride", p.scores_stride, p.rows, 1);
+  check.stride("indices", "_stride", p.indices_stride, p.rows, 1);
   check.pointer("scores", p.scores, 4, p.rows > 0 && p.max_windows > 0);
   check.pointer("num_windows", p.num_windows, 4, p.rows > 0);
   check.pointer("num_keep", p.num_keep, 4, p.rows > 0);
   check.pointer("indices", p.indices, 4, p.rows > 0 && p.max_keep > 0);
   check.pointer("num_kept", p.num_kept, 4, p.rows > 0);
   check.pointer("flags", p.flags, 4, false);
+  if (!check.ok()) return check.status();
+  const int64_t sequences = p.rows / p.rows_per_sequence;
+  check.apart({rows_of("indices", p.indices, p.rows, p.indices_stride, p.max_keep, sizeof(int32_t)),
+               list_of("num_kept", p.num_kept, p.rows), list_of("flags", p.flags, 1)},
+              {rows_of("scores", p.scores, p.rows, p.scores_stride, p.max_windows, sizeof(float)),
+               list_of("num_windows", p.num_windows, sequences),
+               list_of("num_keep", p.num_keep, sequences)});
   return check.status();
 }
 

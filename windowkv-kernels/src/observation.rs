@@ -6,7 +6,8 @@ use crate::ffi;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// The last so many query rows observe (WindowKV, SnapKV: the suffix; H2O: all of them).
+    /// The last so many query rows observe (WindowKV, SnapKV: the suffix; H2O: all of them); of a shorter sequence all.
+    /// More than q has of a longer one raise [`Flags::RANGE`](crate::Flags::RANGE).
     pub query_len: i32,
     /// Last tokens, which are kept unscored.
     pub suffix_len: i32,

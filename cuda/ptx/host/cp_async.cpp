@@ -29,7 +29,8 @@ void copy_async(void* shared, const void* global, int bytes, int source_bytes, W
     simt::fail(where,
                simt::format("cp.async: source_bytes %d is not in [0, %d]", source_bytes, bytes));
   }
-  if (source_bytes > 0 && reinterpret_cast<uintptr_t>(global) % bytes != 0) {
+  // The address of a copy of nothing too: PTX leaves a misaligned one undefined.
+  if (reinterpret_cast<uintptr_t>(global) % bytes != 0) {
     simt::fail(where, simt::format("cp.async: the global address is not a multiple of %d", bytes));
   }
   auto* target = static_cast<std::byte*>(shared);

@@ -5,7 +5,10 @@ use windowkv_kernels::HalfPrecision;
 
 /// A half-precision type with its bits, conversions and precision.
 pub trait Half: HalfPrecision {
-    /// Half the distance from 1 to the next number: the relative error of one rounding.
+    /// Half the distance from 1 to the next number: the relative error of one rounding to nearest, 2^-8 for bf16 with
+    /// its 8 bits and 2^-11 for f16 with its 11. The accuracy rule's u, "the half-ulp of the output", is half of it: a
+    /// number in [1, 2) has an ulp of 2^-7 or 2^-10, so rounding alone moves it by up to `UNIT`, and no kernel could
+    /// keep to less.
     const UNIT: f64;
     /// Half the distance between its subnormal numbers: the absolute error of a rounding to one.
     const TINY: f64;

@@ -13,8 +13,11 @@ use crate::schedule;
 const SANITIZER_SHARE: u32 = 20;
 
 /// All devices, those that `WINDOWKV_DEVICE` names (`emulated` or `cuda`), or the one of a library that was built with
-/// a sanitizer, which `WINDOWKV_LIBRARY` names.
-fn devices() -> Vec<Device> {
+/// a sanitizer, which `WINDOWKV_LIBRARY` names. A test that runs on others would not run what it is asked to.
+///
+/// # Panics
+/// When there is no such device or library.
+pub fn devices() -> Vec<Device> {
     if let Ok(path) = std::env::var("WINDOWKV_LIBRARY") {
         return vec![library::open(&path).expect("a library of the emulated GPU")];
     }
@@ -24,6 +27,23 @@ fn devices() -> Vec<Device> {
         assert!(!devices.is_empty(), "WINDOWKV_DEVICE: there is no {name}");
     }
     devices
+}
+
+/// One of [`devices`], for what every device refuses alike.
+///
+/// # Panics
+/// As [`devices`].
+pub fn a_device() -> Device {
+    devices().swap_remove(0)
+}
+
+/// One of [`devices`] whose memory is the host's, where there is one: for
+/// [`SparseMemory`](super::SparseMemory).
+///
+/// # Panics
+/// As [`devices`].
+pub fn emulated() -> Option<Device> {
+    devices().into_iter().find(|device| device.name() != "cuda")
 }
 
 /// Runs `property` for `cases` random inputs (or `PROPTEST_CASES`), each under a random schedule, on every device; a

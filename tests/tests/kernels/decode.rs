@@ -8,12 +8,16 @@ use windowkv_kernels::{
     TensorMut, ops,
 };
 use windowkv_tests::kernels::{
-    Expected, Filled, Half, Lay, Order, check_poison, fail, on_every_device,
+    Expected, Filled, Half, LargeScores, Lay, Order, SparseMemory, a_device, check_poison, devices,
+    emulated, fail, no_worse_than_plain, on_every_device,
 };
 use windowkv_tests::random::tensor;
 
 /// Of the kernel: keys of a warp's step.
 const TILE_N: usize = 16;
+
+/// Of the cases that are not drawn.
+const HEAD_DIM: usize = 32;
 
 /// One sequence: what `cache_lens` says, and how many tokens the cache holds in truth.
 #[derive(Debug, Clone, Copy)]
@@ -469,11 +473,190 @@ fn a_sequence_has_the_same_bits_in_every_batch_layout_and_schedule() {
     });
 }
 
+fn no_worse<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError> {
+    let capacity = case.capacity();
+    let output = case.run::<T>(device, &[0], capacity, &mut no_workspace(device)?)?;
+    let numbers = case.numbers::<T>(0, capacity);
+    let k = concatenate![Axis(0), numbers.k, numbers.k_new];
+    let v = concatenate![Axis(0), numbers.v, numbers.v_new];
+    let out = output.out[0].iter().map(|&bits| T::from_bits(bits).value());
+    let out = Array3::from_shape_vec(numbers.q.dim(), out.collect()).expect("all heads");
+    let scale = f64::from(case.scale());
+    no_worse_than_plain::<T>(numbers.q.view(), k.view(), v.view(), scale, &out)
+        .map_err(TestCaseError::fail)
+}
+
+/// Never more than 1.0 times the error of the plain computation, in the sum of squares and at most, of one split and of
+/// several. Scores are spread as a model's are, by about 1.6.
+#[test]
+fn it_is_no_worse_than_the_plain_computation_in_half_precision() {
+    let inputs = (
+        prop::sample::select(&[(8usize, 32usize), (16, 64), (7, 96), (33, 128)][..]),
+        prop::sample::select(&[100, 290, 700][..]),
+        any::<bool>(),
+        any::<u64>(),
+    );
+    on_every_device(
+        16,
+        inputs,
+        |device, ((group, head_dim), cache_len, bfloat16, data)| {
+            let case = Case {
+                bfloat16,
+                num_heads_kv: 1,
+                group,
+                head_dim,
+                sequences: vec![SequenceCase { cache_len, data }],
+                spare: 1,
+                pages: None,
+                orders: [Order::Tokens; 4],
+                appends: true,
+                lse: false,
+                top: 4.8 * (head_dim as f64).sqrt(),
+            };
+            typed!(case, no_worse(device, &case))
+        },
+    );
+}
+
+/// Bits of o and of lse for one sequence whose cache is full: q and o `[heads, 32]`, k and v `[keys, heads_kv, 32]`.
+fn one_sequence<T: Half>(
+    device: &Device,
+    [q, k, v]: [&[f64]; 3],
+    heads_kv: usize,
+    softmax_scale: f32,
+) -> Result<(Vec<u16>, Vec<u32>), Error> {
+    let upload = |x: &[f64]| device.upload(&x.iter().map(|&x| T::of(x)).collect::<Vec<_>>());
+    let (heads, keys) = (q.len() / HEAD_DIM, k.len() / heads_kv / HEAD_DIM);
+    let (q, mut k, mut v) = (upload(q)?, upload(k)?, upload(v)?);
+    let mut o = device.poisoned::<T>(heads * HEAD_DIM)?;
+    let mut lse = device.poisoned::<f32>(heads)?;
+    let lens = device.upload(&[keys as i32])?;
+    let (shape, cache) = ([1, 1, heads, HEAD_DIM], [1, keys, heads_kv, HEAD_DIM]);
+    let layout = CacheLayout::contiguous(cache, CacheLayout::tokens_outermost(cache));
+    let bytes = ops::decode_workspace_size::<T>(device, Shape::new(shape), &layout)?;
+    ops::decode(
+        device,
+        ops::DecodeParams {
+            q: Tensor::new(q.view(), shape)?,
+            new: None,
+            o: TensorMut::new(o.view_mut(), shape)?,
+            lse: Some(lse.view_mut()),
+            cache: CacheMut {
+                k: k.view_mut(),
+                v: v.view_mut(),
+            },
+            layout,
+            cache_lens: lens.view(),
+            softmax_scale,
+            workspace: device.zeroed::<u8>(bytes)?.view_mut(),
+            flags: None,
+        },
+    )?;
+    let o = o.download()?.iter().map(|x| x.bits()).collect();
+    Ok((o, lse.download()?.iter().map(|x| x.to_bits()).collect()))
+}
+
+fn value<T: Half>(bits: &u16) -> f64 {
+    T::from_bits(*bits).value()
+}
+
+fn scores_to_the_limit<T: Half>(device: &Device) {
+    let run = |factor, keys| {
+        let case = LargeScores::new(factor, keys);
+        let (o, lse) = one_sequence::<T>(device, [&case.q, &case.k, &case.v], 1, 1.0).unwrap();
+        let o: Vec<f64> = o.iter().map(value::<T>).collect();
+        (case, o, f32::from_bits(lse[0]))
+    };
+    for size in [0.0, 512.0, 4096.0, LargeScores::LAST_FACTOR] {
+        for (factor, keys) in [(size, 1), (size, 300), (-size, 60), (-size, 300)] {
+            let (case, o, lse) = run(factor, keys);
+            assert!(
+                case.is_found(T::UNIT, &o, lse),
+                "{keys} keys, {factor}: {o:?}, {lse}, not {case:?}"
+            );
+        }
+    }
+    for size in [LargeScores::FIRST_TOO_LARGE, 8192.0, 32768.0] {
+        for (factor, keys) in [(size, 60), (-size, 300)] {
+            let (_, o, lse) = run(factor, keys);
+            assert!(
+                o.iter().all(|x| x.is_nan()) && lse.is_nan(),
+                "{factor}: {o:?}, {lse}"
+            );
+        }
+    }
+}
+
+/// Up to 2^24 in the exponent of 2 large scores do no harm; a head with larger ones is NaN, never a wrong number.
+#[test]
+fn scores_are_right_up_to_their_limit() {
+    for device in devices() {
+        scores_to_the_limit::<f16>(&device);
+        scores_to_the_limit::<bf16>(&device);
+    }
+}
+
+/// Who sees what is not finite: in q its own head; in k the heads that read it; in v the same, in its column.
+#[test]
+fn what_is_not_finite_stays_where_it_is_seen() {
+    const HEADS: usize = 4;
+    const HEADS_KV: usize = 2;
+    const KEYS: usize = 290;
+    let of = |seed, rows| {
+        let numbers = tensor::<f64>(seed, (rows, 1, HEAD_DIM), 2.0);
+        numbers.into_raw_vec_and_offset().0
+    };
+    let clean = [of(1, HEADS), of(2, KEYS * HEADS_KV), of(3, KEYS * HEADS_KV)];
+    let head = |out: &[u16], i: usize| out[i * HEAD_DIM..][..HEAD_DIM].to_vec();
+    for device in devices() {
+        let run = |[q, k, v]: &[Vec<f64>; 3]| {
+            one_sequence::<bf16>(&device, [q, k, v], HEADS_KV, 0.25).unwrap()
+        };
+        let broken = |tensor: usize, row: usize, value: f64| {
+            let mut inputs = clean.clone();
+            inputs[tensor][row * HEAD_DIM] = value;
+            run(&inputs)
+        };
+        let (out, lse) = run(&clean);
+        // Which heads are NaN; the others have the bits that they had.
+        let nan_heads = |(found, found_lse): (Vec<u16>, Vec<u32>)| -> Vec<usize> {
+            (0..HEADS)
+                .filter(|&i| {
+                    let nan = head(&found, i).iter().all(|x| value::<bf16>(x).is_nan())
+                        && f32::from_bits(found_lse[i]).is_nan();
+                    let same = head(&found, i) == head(&out, i) && found_lse[i] == lse[i];
+                    assert!(nan || same, "head {i}");
+                    nan
+                })
+                .collect()
+        };
+        assert_eq!(nan_heads(broken(0, 2, f64::NAN)), [2]);
+        assert_eq!(nan_heads(broken(0, 1, f64::INFINITY)), [1]);
+        assert_eq!(nan_heads(broken(1, 70 * HEADS_KV, f64::NAN)), [0, 1]);
+        assert_eq!(nan_heads(broken(1, 280 * HEADS_KV + 1, f64::NAN)), [2, 3]);
+        for bad in [f64::NAN, f64::INFINITY] {
+            let (found, found_lse) = broken(2, 130 * HEADS_KV + 1, bad);
+            assert_eq!(found_lse, lse);
+            for i in 0..HEADS {
+                let (found, before) = (head(&found, i), head(&out, i));
+                assert_eq!(found[1..], before[1..], "{bad} in v: head {i}");
+                if i < 2 {
+                    assert_eq!(found, before, "{bad} in v: head {i}");
+                } else {
+                    assert!(
+                        !value::<bf16>(&found[0]).is_finite(),
+                        "{bad} in v: head {i}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// A page that is not there counts as keys and values of zeros, and what would be appended to it is lost.
 #[test]
 fn pages_that_do_not_exist_are_zeros() {
-    const HEAD_DIM: usize = 32;
-    for device in Device::all() {
+    for device in devices() {
         for (missing, appended) in [(0, true), (1, false)] {
             let run = || -> Result<(), Error> {
                 let q = device.upload(&[f16::from_f32(0.25); HEAD_DIM])?;
@@ -546,9 +729,8 @@ fn pages_that_do_not_exist_are_zeros() {
 /// splits. Zeroed, the same memory serves.
 #[test]
 fn a_workspace_that_was_not_zeroed_is_told() {
-    const HEAD_DIM: usize = 32;
     const CAPACITY: usize = 300;
-    for device in Device::all() {
+    for device in devices() {
         let run = |first: &[u8]| -> Result<(Vec<f16>, Vec<f32>, Flags), Error> {
             let q = device.upload(&[f16::from_f32(0.25); 2 * HEAD_DIM])?;
             let ones = vec![f16::from_f32(1.0); 2 * CAPACITY * HEAD_DIM];
@@ -615,10 +797,147 @@ fn advance_leaves_those_that_have_left() {
     });
 }
 
+/// Where the rows of `[outer, tokens, heads]` lie.
+fn places(shape: [usize; 3], strides: Strides) -> Vec<usize> {
+    let [outer, tokens, heads] = shape;
+    (0..outer * tokens * heads)
+        .map(|i| [i / (tokens * heads), i / heads % tokens, i % heads])
+        .map(|[o, t, h]| o * strides.batch + t * strides.token + h * strides.head)
+        .collect()
+}
+
+/// Rows in memory of which only what is touched is there.
+fn far(device: &Device, rows: &[Vec<f16>], places: &[usize]) -> SparseMemory<f16> {
+    let len = places.iter().max().map_or(0, |&last| last + HEAD_DIM);
+    let mut memory = SparseMemory::new(device, len);
+    for (row, &at) in rows.iter().zip(places) {
+        memory.elements(at, HEAD_DIM).copy_from_slice(row);
+    }
+    memory
+}
+
+fn bits_at(memory: &mut SparseMemory<f16>, places: &[usize]) -> Vec<u16> {
+    let of = |&at: &usize| memory.elements(at, HEAD_DIM).to_vec();
+    places.iter().flat_map(of).map(|x| x.to_bits()).collect()
+}
+
+/// Tokens, sequences, heads and pages more than 2^32 elements apart have the bits of those side by side, and the new
+/// token is found where it belongs.
+#[test]
+fn offsets_past_32_bits() {
+    const APART: usize = (1 << 32) + 64;
+    let (batch, capacity, heads_q, heads_kv, page_len) = (2, 6, 4, 2, 2);
+    let Some(device) = emulated() else {
+        return;
+    };
+    let numbers = |seed, rows| -> Vec<Vec<f16>> {
+        let numbers = tensor::<f64>(seed, (rows, 1, HEAD_DIM), 2.0);
+        let row = |i| numbers.slice(s![i, 0, ..]).mapv(f16::from_f64).to_vec();
+        (0..rows).map(row).collect()
+    };
+    let rows = batch * capacity * heads_kv;
+    let (q, k_new, v_new) = (
+        numbers(1, batch * heads_q),
+        numbers(2, batch * heads_kv),
+        numbers(3, batch * heads_kv),
+    );
+    let (k, v) = (numbers(4, rows), numbers(5, rows));
+    let lens = device.upload(&[3, 5]).expect("memory");
+    // Page i of the memory is page i of the sequences, one after the other.
+    let table: Vec<i32> = (0..(batch * capacity / page_len) as i32).collect();
+    let table = device.upload(&table).expect("memory");
+
+    let run = |of_token: Strides, of_cache: Strides, paged: bool| -> Result<_, Error> {
+        let outer = if paged {
+            [batch * capacity / page_len, page_len]
+        } else {
+            [batch, capacity]
+        };
+        let token_places = |heads| places([batch, 1, heads], of_token);
+        let cache_places = places([outer[0], outer[1], heads_kv], of_cache);
+        let (q_places, new_places) = (token_places(heads_q), token_places(heads_kv));
+        let q = far(&device, &q, &q_places);
+        let k_new = far(&device, &k_new, &new_places);
+        let v_new = far(&device, &v_new, &new_places);
+        let mut o = far(&device, &[], &q_places);
+        let mut k = far(&device, &k, &cache_places);
+        let mut v = far(&device, &v, &cache_places);
+        let layout = if paged {
+            let pages = Pages {
+                table: table.view(),
+                pages_per_sequence: capacity / page_len,
+                page_len,
+                num_pages: outer[0],
+            };
+            CacheLayout::paged(batch, heads_kv, HEAD_DIM, of_cache, pages)?
+        } else {
+            CacheLayout::contiguous([batch, capacity, heads_kv, HEAD_DIM], of_cache)
+        };
+        let (shape_q, shape_new) = (
+            [batch, 1, heads_q, HEAD_DIM],
+            [batch, 1, heads_kv, HEAD_DIM],
+        );
+        ops::decode(
+            &device,
+            ops::DecodeParams {
+                q: Tensor::strided(q.view(), shape_q, of_token, 0)?,
+                new: Some((
+                    Tensor::strided(k_new.view(), shape_new, of_token, 0)?,
+                    Tensor::strided(v_new.view(), shape_new, of_token, 0)?,
+                )),
+                o: TensorMut::strided(o.view_mut(), shape_q, of_token, 0)?,
+                lse: None,
+                cache: CacheMut {
+                    k: k.view_mut(),
+                    v: v.view_mut(),
+                },
+                layout,
+                cache_lens: lens.view(),
+                softmax_scale: 0.25,
+                workspace: device.zeroed::<u8>(0)?.view_mut(),
+                flags: None,
+            },
+        )?;
+        Ok((
+            bits_at(&mut o, &q_places),
+            bits_at(&mut k, &cache_places),
+            bits_at(&mut v, &cache_places),
+        ))
+    };
+    let strides = |batch, token, head| Strides { batch, token, head };
+    let near = run(
+        strides(heads_q * HEAD_DIM, 0, HEAD_DIM),
+        CacheLayout::tokens_outermost([batch, capacity, heads_kv, HEAD_DIM]),
+        false,
+    )
+    .expect("it runs");
+    // The new tokens have been appended.
+    for (b, token) in [(0, 3), (1, 5)] {
+        for head in 0..heads_kv {
+            let row = ((b * capacity + token) * heads_kv + head) * HEAD_DIM;
+            let new: Vec<u16> = k_new[b * heads_kv + head]
+                .iter()
+                .map(|x| x.to_bits())
+                .collect();
+            assert_eq!(near.1[row..row + HEAD_DIM], new);
+        }
+    }
+    let of_token = strides(4 * APART, 0, APART);
+    for (of_cache, paged) in [
+        (strides(capacity * APART, APART, 40), false),
+        (strides(2 * APART, 40, APART), false),
+        (strides(APART, 80, 40), true),
+        (strides(2 * APART, APART, 40), true),
+    ] {
+        let far = run(of_token, of_cache, paged).expect("it runs");
+        assert_eq!(far, near, "{of_cache:?}, in pages: {paged}");
+    }
+}
+
 /// What no device could serve is told by name, with the value and the limit.
 #[test]
 fn bad_parameters_are_typed_errors() {
-    let device = Device::emulated();
+    let device = a_device();
     #[derive(Clone)]
     struct Sizes {
         q: [usize; 4],

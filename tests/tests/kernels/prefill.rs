@@ -4,10 +4,12 @@ use half::{bf16, f16};
 use ndarray::{Array3, s};
 use proptest::prelude::*;
 use windowkv_kernels::{
-    Buffer, Device, Error, Flags, RowsF32Mut, Schedule, Sequences, Strides, Tensor, TensorMut, ops,
+    Buffer, Device, Error, Flags, RowsF32Mut, Schedule, Sequences, Shape, Strides, Tensor,
+    TensorMut, ops,
 };
 use windowkv_tests::kernels::{
-    Batching, Expected, Filled, Half, Lay, Order, Places, check_poison, fail, on_every_device,
+    Batching, Expected, Filled, Half, LargeScores, Lay, Order, Places, SparseMemory, a_device,
+    check_poison, devices, emulated, fail, no_worse_than_plain, on_every_device,
 };
 use windowkv_tests::random::tensor;
 
@@ -304,6 +306,32 @@ fn it_computes_attention() {
     });
 }
 
+/// More query heads to a KV head than a tile has rows, and a prompt of many tiles.
+#[test]
+fn large_groups_and_long_prompts() {
+    let case = |group, sequence, bfloat16| Case {
+        bfloat16,
+        num_heads_kv: if group > 1 { 2 } else { 1 },
+        group,
+        head_dim: 32,
+        batching: Batching::Ragged,
+        sequences: vec![sequence],
+        orders: [Order::Tokens; 4],
+        lse: true,
+        top: 30.0,
+        data: 7,
+    };
+    for device in devices() {
+        for case in [
+            case(130, (3, 70), true),
+            case(257, (2, 2), false),
+            case(1, (1000, 1000), false),
+        ] {
+            typed!(case, within_the_bound(&device, &case)).expect("it is within the bound");
+        }
+    }
+}
+
 /// Alone, in another layout, under another schedule; and its last rows as a chunk of their own.
 fn same_bits<T: Half>(
     device: &Device,
@@ -347,59 +375,13 @@ fn a_row_has_the_same_bits_in_every_batch_chunk_layout_and_schedule() {
     });
 }
 
-/// Attention computed plainly in half precision: scores, scaled scores, probabilities and outputs are rounded to `T`,
-/// sums are exact.
-fn plain_half<T: Half>(numbers: &Numbers, softmax_scale: f32) -> Array3<f64> {
-    let round = |x: f64| T::of(x).value();
-    let (q, k, v) = (&numbers.q, &numbers.k, &numbers.v);
-    let group = q.dim().1 / k.dim().1;
-    let mut out = Array3::zeros(q.dim());
-    for row in 0..q.dim().0 {
-        for head in 0..q.dim().1 {
-            let seen = row + 1 + k.dim().0 - q.dim().0;
-            let query = q.slice(s![row, head, ..]);
-            let scores: Vec<f64> = (0..seen)
-                .map(|j| round(query.dot(&k.slice(s![j, head / group, ..]))))
-                .map(|score| round(score * f64::from(softmax_scale)))
-                .collect();
-            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
-            for d in 0..q.dim().2 {
-                let products = scores
-                    .iter()
-                    .enumerate()
-                    .map(|(j, s)| round((s - max).exp() / sum) * v[[j, head / group, d]]);
-                out[[row, head, d]] = round(products.sum());
-            }
-        }
-    }
-    out
-}
-
-fn no_worse_than_plain<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError> {
+fn no_worse<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError> {
     let numbers = case.numbers::<T>(0);
     let output = &case.run::<T>(device, std::slice::from_ref(&numbers))?[0];
-    let plain = plain_half::<T>(&numbers, case.scale());
-    let expected = Expected::new::<T>(
-        numbers.q.view(),
-        numbers.k.view(),
-        numbers.v.view(),
-        f64::from(case.scale()),
-        TILE_N,
-    );
-    let ours = output.out.mapv(|bits| T::from_bits(bits).value());
-    let errors = |found: &Array3<f64>| {
-        let off = found - &expected.out;
-        let largest = off.iter().fold(0.0f64, |a, x| a.max(x.abs()));
-        (off.iter().map(|x| x * x).sum::<f64>().sqrt(), largest)
-    };
-    let ((ours, our_largest), (plain, plain_largest)) = (errors(&ours), errors(&plain));
-    prop_assert!(ours <= plain, "together {ours:e}, plain {plain:e}");
-    prop_assert!(
-        our_largest <= plain_largest,
-        "the largest {our_largest:e}, plain {plain_largest:e}"
-    );
-    Ok(())
+    let out = output.out.mapv(|bits| T::from_bits(bits).value());
+    let Numbers { q, k, v } = &numbers;
+    no_worse_than_plain::<T>(q.view(), k.view(), v.view(), f64::from(case.scale()), &out)
+        .map_err(TestCaseError::fail)
 }
 
 /// Never more than 1.0 times the error of the plain computation, in the sum of squares and at most. Scores are spread
@@ -428,7 +410,7 @@ fn it_is_no_worse_than_the_plain_computation_in_half_precision() {
                 top: 4.8 * (head_dim as f64).sqrt(),
                 data,
             };
-            typed!(case, no_worse_than_plain(device, &case))
+            typed!(case, no_worse(device, &case))
         },
     );
 }
@@ -504,10 +486,261 @@ fn lengths_outside_the_tensors_are_clamped_and_flagged() {
     });
 }
 
+/// Bits of o and of lse for one head: q and o `[rows, head_dim]`, k and v `[keys, head_dim]`.
+fn one_head<T: Half>(
+    device: &Device,
+    [q, k, v]: [&[f64]; 3],
+    head_dim: usize,
+    softmax_scale: f32,
+) -> Result<(Vec<u16>, Vec<u32>), Error> {
+    let upload = |x: &[f64]| device.upload(&x.iter().map(|&x| T::of(x)).collect::<Vec<_>>());
+    let (rows, keys) = (q.len() / head_dim, k.len() / head_dim);
+    let (q, k, v) = (upload(q)?, upload(k)?, upload(v)?);
+    let mut o = device.poisoned::<T>(rows * head_dim)?;
+    let mut lse = device.poisoned::<f32>(rows)?;
+    ops::prefill(
+        device,
+        ops::PrefillParams {
+            q: Tensor::new(q.view(), [1, rows, 1, head_dim])?,
+            k: Tensor::new(k.view(), [1, keys, 1, head_dim])?,
+            v: Tensor::new(v.view(), [1, keys, 1, head_dim])?,
+            o: TensorMut::new(o.view_mut(), [1, rows, 1, head_dim])?,
+            lse: Some(RowsF32Mut::new(lse.view_mut(), [1, 1, rows])?),
+            sequences_q: Sequences::padded(rows),
+            sequences_kv: Sequences::padded(keys),
+            softmax_scale,
+            flags: None,
+        },
+    )?;
+    let o = o.download()?.iter().map(|x| x.bits()).collect();
+    Ok((o, lse.download()?.iter().map(|x| x.to_bits()).collect()))
+}
+
+fn value<T: Half>(bits: &u16) -> f64 {
+    T::from_bits(*bits).value()
+}
+
+fn scores_to_the_limit<T: Half>(device: &Device) {
+    for size in [0.0, 1.0, 512.0, 2048.0, 4096.0, LargeScores::LAST_FACTOR] {
+        for (factor, keys) in [(size, 1), (size, 60), (-size, 130)] {
+            let case = LargeScores::new(factor, keys);
+            let (o, lse) = one_head::<T>(device, [&case.q, &case.k, &case.v], 32, 1.0).unwrap();
+            let (o, lse): (Vec<_>, _) =
+                (o.iter().map(value::<T>).collect(), f32::from_bits(lse[0]));
+            assert!(
+                case.is_found(T::UNIT, &o, lse),
+                "{keys} keys, {factor}: {o:?}, {lse}, not {case:?}"
+            );
+        }
+    }
+    for size in [LargeScores::FIRST_TOO_LARGE, 8192.0, 32768.0] {
+        for factor in [size, -size] {
+            let case = LargeScores::new(factor, 70);
+            let (o, lse) = one_head::<T>(device, [&case.q, &case.k, &case.v], 32, 1.0).unwrap();
+            assert!(o.iter().all(|x| value::<T>(x).is_nan()), "{factor}: {o:?}");
+            assert!(f32::from_bits(lse[0]).is_nan(), "{factor}: {lse:?}");
+        }
+    }
+}
+
+/// Up to 2^24 in the exponent of 2 large scores do no harm; a row with larger ones is NaN, never a wrong number.
+#[test]
+fn scores_are_right_up_to_their_limit() {
+    for device in devices() {
+        scores_to_the_limit::<f16>(&device);
+        scores_to_the_limit::<bf16>(&device);
+        // As large as f16 gets.
+        for amplitude in [1e4, 6e4] {
+            for seed in 0..8 {
+                let x = tensor::<f64>(seed, (1, 1, 128), amplitude);
+                let (x, ones) = (x.as_slice().expect("in order"), [1.0; 128]);
+                let (o, _) = one_head::<f16>(&device, [x, x, &ones], 128, 0.088).unwrap();
+                assert!(o.iter().all(|x| value::<f16>(x).is_nan()), "{o:?}");
+            }
+        }
+    }
+}
+
+/// Who sees what is not finite: its own row in q; in k the rows that see the key; in v the rows that see it, in its
+/// column, and perhaps others of the same 64 keys.
+#[test]
+fn what_is_not_finite_stays_where_it_is_seen() {
+    const ROWS: usize = 90;
+    const DIM: usize = 32;
+    const AT: usize = 70;
+    let of = |seed| {
+        tensor::<f64>(seed, (ROWS, 1, DIM), 2.0)
+            .into_raw_vec_and_offset()
+            .0
+    };
+    let clean = [of(1), of(2), of(3)];
+    for device in devices() {
+        let run =
+            |[q, k, v]: &[Vec<f64>; 3]| one_head::<bf16>(&device, [q, k, v], DIM, 0.25).unwrap();
+        let broken = |tensor: usize, value: f64| {
+            let mut inputs = clean.clone();
+            inputs[tensor][AT * DIM] = value;
+            run(&inputs)
+        };
+        let (out, lse) = run(&clean);
+        let row = |out: &[u16], i: usize| out[i * DIM..][..DIM].to_vec();
+        let all_nan = |(out, lse): &(Vec<u16>, Vec<u32>), i: usize| {
+            row(out, i).iter().all(|x| value::<bf16>(x).is_nan()) && f32::from_bits(lse[i]).is_nan()
+        };
+        let same = |(found, found_lse): &(Vec<u16>, Vec<u32>), i: usize| {
+            row(found, i) == row(&out, i) && found_lse[i] == lse[i]
+        };
+
+        for bad in [f64::NAN, f64::INFINITY] {
+            let found = broken(0, bad);
+            for i in 0..ROWS {
+                assert!(
+                    if i == AT {
+                        all_nan(&found, i)
+                    } else {
+                        same(&found, i)
+                    },
+                    "{bad} in q: {i}"
+                );
+            }
+        }
+
+        let found = broken(1, f64::NAN);
+        for i in 0..ROWS {
+            assert!(
+                if i < AT {
+                    same(&found, i)
+                } else {
+                    all_nan(&found, i)
+                },
+                "NaN in k: {i}"
+            );
+        }
+        // A score of +inf is NaN. One of -inf is no key, as one that is far below all others.
+        let found = broken(1, f64::INFINITY);
+        let mut far_below = clean.clone();
+        far_below[1][AT * DIM..][..DIM].fill(0.0);
+        far_below[1][AT * DIM] = 1e6;
+        let expected = run(&far_below);
+        for i in 0..ROWS {
+            let right = if i < AT {
+                same(&found, i)
+            } else if clean[0][i * DIM] > 0.0 {
+                all_nan(&found, i)
+            } else {
+                row(&found.0, i) == row(&expected.0, i) && found.1[i] == expected.1[i]
+            };
+            assert!(right, "inf in k: {i}");
+        }
+
+        for bad in [f64::NAN, f64::INFINITY] {
+            let found = broken(2, bad);
+            assert_eq!(found.1, lse, "{bad} in v");
+            for i in 0..ROWS {
+                let (found, before) = (row(&found.0, i), row(&out, i));
+                assert_eq!(found[1..], before[1..], "{bad} in v: {i}");
+                let first = value::<bf16>(&found[0]);
+                assert!(i >= 64 || found[0] == before[0], "{bad} in v: {i}");
+                assert!(i < AT || !first.is_finite(), "{bad} in v: {i}");
+            }
+        }
+    }
+}
+
+/// Tokens, sequences and heads more than 2^32 elements apart have the bits of those side by side.
+#[test]
+fn offsets_past_32_bits() {
+    const APART: usize = (1 << 32) + 64;
+    const SHAPE: [usize; 4] = [2, 3, 2, 32];
+    let [batch, tokens, heads, head_dim] = SHAPE;
+    let Some(device) = emulated() else {
+        return;
+    };
+    let side_by_side = Shape::new(SHAPE).tokens_outermost();
+    let inputs = [1, 2, 3].map(|seed| {
+        let numbers = tensor::<f64>(seed, (batch * tokens, heads, head_dim), 2.0);
+        numbers.iter().map(|&x| f16::of(x)).collect::<Vec<_>>()
+    });
+    // A tensor's elements, wherever its strides put them.
+    let each = |strides: Strides| {
+        let rows = (0..batch).flat_map(move |b| (0..tokens).map(move |token| (b, token)));
+        rows.flat_map(move |(b, token)| (0..heads).map(move |head| (b, token, head)))
+            .map(move |(b, t, h)| b * strides.batch + t * strides.token + h * strides.head)
+    };
+    let run = |strides: Strides, lse_strides: (usize, usize)| -> Result<_, Error> {
+        let len = each(strides).max().unwrap_or(0) + head_dim;
+        let mut memory = [(); 4].map(|()| SparseMemory::<f16>::new(&device, len));
+        for (tensor, numbers) in memory.iter_mut().zip(&inputs) {
+            for (at, row) in each(strides).zip(numbers.chunks(head_dim)) {
+                tensor.elements(at, head_dim).copy_from_slice(row);
+            }
+        }
+        let (of_batch, of_head) = lse_strides;
+        let lse_len = (batch - 1) * of_batch + (heads - 1) * of_head + tokens;
+        let mut lse = SparseMemory::<f32>::new(&device, lse_len);
+        let [q, k, v, o] = &mut memory;
+        ops::prefill(
+            &device,
+            ops::PrefillParams {
+                q: Tensor::strided(q.view(), SHAPE, strides, 0)?,
+                k: Tensor::strided(k.view(), SHAPE, strides, 0)?,
+                v: Tensor::strided(v.view(), SHAPE, strides, 0)?,
+                o: TensorMut::strided(o.view_mut(), SHAPE, strides, 0)?,
+                lse: Some(RowsF32Mut::strided(
+                    lse.view_mut(),
+                    [batch, heads, tokens],
+                    of_batch,
+                    of_head,
+                    0,
+                )?),
+                sequences_q: Sequences::padded(tokens),
+                sequences_kv: Sequences::padded(tokens),
+                softmax_scale: 0.25,
+                flags: None,
+            },
+        )?;
+        let out: Vec<u16> = each(strides)
+            .flat_map(|at| {
+                o.elements(at, head_dim)
+                    .iter()
+                    .map(|x| x.bits())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let lse: Vec<u32> = (0..batch * heads)
+            .map(|i| i / heads * of_batch + i % heads * of_head)
+            .flat_map(|at| {
+                lse.elements(at, tokens)
+                    .iter()
+                    .map(|x| x.to_bits())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        Ok((out, lse))
+    };
+    let near = run(side_by_side, (heads * tokens, tokens)).expect("it runs");
+    assert!(near.0.iter().any(|&bits| bits != 0));
+    for strides in [
+        Strides {
+            batch: tokens * APART,
+            token: APART,
+            head: 40,
+        },
+        Strides {
+            batch: 2 * APART,
+            token: 40,
+            head: APART,
+        },
+    ] {
+        let far = run(strides, (2 * APART, APART)).expect("it runs");
+        assert_eq!(far, near, "{strides:?}");
+    }
+}
+
 /// What no device could serve is told by name, with the value and the limit.
 #[test]
 fn bad_parameters_are_typed_errors() {
-    let device = Device::emulated();
+    let device = a_device();
     struct Sizes {
         q: [usize; 4],
         kv: [usize; 4],

@@ -15,7 +15,8 @@ use windowkv_tests::kernels::score::{
     Bounded, column_scores, log_sum_exp, mean_over_groups, pooled, window_scores,
 };
 use windowkv_tests::kernels::{
-    Batching, Half, Lay, Order, Places, SparseMemory, fail, on_every_device,
+    Batching, Half, Lay, Order, Places, SparseMemory, a_device, devices, emulated, fail,
+    on_every_device,
 };
 use windowkv_tests::random::tensor;
 
@@ -403,6 +404,11 @@ fn is_scored<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError>
             continue;
         }
         let (columns, windows) = expected(case, sequence, &tensors[b]);
+        // Rows that should observe are not there.
+        let q_len = sequence.seqlen_q;
+        if sequence.observation.query_len as usize > q_len && q_len < sequence.seqlen_kv {
+            expected_flags |= Flags::RANGE.bits();
+        }
         for (head, row) in scores.columns.iter().enumerate() {
             for (j, &bits) in row.iter().enumerate() {
                 let (exact, error) = (columns.exact[[head, j]], columns.error[[head, j]]);
@@ -414,7 +420,7 @@ fn is_scored<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError>
                 )?;
             }
             if row.len() < columns.exact.ncols() {
-                expected_flags = Flags::CAPACITY.bits();
+                expected_flags |= Flags::CAPACITY.bits();
             }
         }
         for (w, &bits) in scores.windows.iter().enumerate() {
@@ -426,7 +432,7 @@ fn is_scored<T: Half>(device: &Device, case: &Case) -> Result<(), TestCaseError>
             )?;
         }
         if scores.windows.len() < windows.exact.len() {
-            expected_flags = Flags::CAPACITY.bits();
+            expected_flags |= Flags::CAPACITY.bits();
         } else {
             is_selected(device, &scores.windows, &windows, sequence.seed)?;
         }
@@ -559,7 +565,7 @@ fn observation(query_len: i32, suffix_len: i32, window_len: i32, top_tokens: i32
 /// Many tiles a block, many chunks a tile, and rows that do not stay in shared memory.
 #[test]
 fn long_sequences() {
-    for device in Device::all() {
+    for device in devices() {
         let suffix = Case {
             head_dim: 128,
             softmax_scale: softmax_scale(128),
@@ -579,7 +585,7 @@ fn long_sequences() {
 
 #[test]
 fn nan_stays_where_it_is_seen() {
-    for device in Device::all() {
+    for device in devices() {
         for (window_len, top_tokens) in [(8, 8), (8, 1), (40, 40), (40, 3)] {
             let case = plain_case(90, observation(20, 4, window_len, top_tokens));
             let sequence = &case.sequences[0];
@@ -634,7 +640,7 @@ fn nan_stays_where_it_is_seen() {
 /// A log-sum-exp of -inf says that the row saw nothing, one far too low overflows the exponential.
 #[test]
 fn infinite_log_sum_exps() {
-    for device in Device::all() {
+    for device in devices() {
         for (window_len, top_tokens) in [(8, 3), (48, 5)] {
             let case = plain_case(52, observation(16, 4, window_len, top_tokens));
             let mut tensors = Tensors::new::<f16>(&case, &case.sequences[0]);
@@ -722,7 +728,7 @@ fn ones(
 #[test]
 fn numbers_out_of_range_are_clamped_and_flagged() {
     let fine = observation(8, 8, 8, 8);
-    for device in Device::all() {
+    for device in devices() {
         let padded = |seqlen, given| {
             let (mut windows, flags) = ones(&device, (&[seqlen], Batching::Padded), &[given]);
             (windows.remove(0), flags)
@@ -780,7 +786,7 @@ fn numbers_out_of_range_are_clamped_and_flagged() {
 /// A probability rounded to half precision and summed in it, as the released code does, is worse.
 #[test]
 fn better_than_sums_in_half_precision() {
-    for device in Device::all() {
+    for device in devices() {
         for seed in 0..8 {
             let mut case = plain_case(200 + 31 * seed, observation(32, 32, 8, 8));
             case.sequences[0].seed = seed as u64;
@@ -876,7 +882,7 @@ fn golden_selections() {
         let name = path.display();
         let scale = softmax_scale(vectors.parameter("head_dim"));
         let method = vectors.parameter::<String>("method");
-        for device in Device::all() {
+        for device in devices() {
             if method == "windowkv" {
                 let suffix_len: i32 = vectors.parameter("suffix_size");
                 let window_len: i32 = vectors.parameter("review_window_size");
@@ -963,7 +969,7 @@ fn golden_selections() {
 
 #[test]
 fn wrong_parameters_are_named() {
-    let device = Device::emulated();
+    let device = a_device();
     let mut case = plain_case(20, observation(4, 4, 4, 4));
     let tensors = Tensors::new::<f16>(&case, &case.sequences[0]);
     let refused = |case: &Case, outputs, word: &str| {
@@ -984,6 +990,8 @@ fn wrong_parameters_are_named() {
             &format!("pooling_width is {width}, not odd"),
         );
     }
+    case.pooling = Pooling::Max { width: 4097 };
+    refused(&case, [true, true], "pooling_width is 4097, over 4095");
     case.pooling = Pooling::Max { width: usize::MAX };
     refused(
         &case,
@@ -1072,7 +1080,9 @@ fn wrong_parameters_are_named() {
 #[test]
 fn heads_and_tokens_far_apart() {
     const FAR: usize = (1 << 31) + 8;
-    let device = Device::emulated();
+    let Some(device) = emulated() else {
+        return;
+    };
     let case = plain_case(20, observation(4, 4, 8, 8));
     let tensors = Tensors::new::<f16>(&case, &case.sequences[0]);
     let (near, _) = run::<f16>(

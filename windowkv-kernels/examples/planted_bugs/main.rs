@@ -22,6 +22,9 @@ mod library;
 mod means;
 #[path = "../../build/parallel.rs"]
 mod parallel;
+// The kernels' tests include it too, and make it public.
+#[allow(unreachable_pub)]
+mod sparse;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -42,7 +42,8 @@ pub struct DecodeParams<'a, T: HalfPrecision> {
 /// [`Flags::CAPACITY`](crate::Flags::CAPACITY). A length over the capacity is taken for the capacity, a page that does
 /// not exist for keys and values of zeros, with [`Flags::RANGE`](crate::Flags::RANGE).
 ///
-/// A sequence's bits depend on its own query, keys and values alone, not on the batch, nor on pages.
+/// A sequence's bits depend on its own query, keys and values alone, not on the batch, nor on pages. Scores stay below
+/// the limit that [`prefill`](super::prefill) has, and what is not finite does what it does there.
 ///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit together, [`Error::WrongDevice`], [`Error::InvalidArgument`] for a head_dim,
@@ -119,7 +120,7 @@ pub fn decode_workspace_size<T: HalfPrecision>(
 }
 
 /// `values[i] += amount` for each value that is not below 0: cache lengths, positions, steps. A sum over `i32::MAX`
-/// stays there.
+/// stays there; with an amount below 0 a value may fall below 0, and so leave the batch.
 ///
 /// # Errors
 /// [`Error::WrongDevice`], [`Error::Shape`] for more values than an `i32` counts; what the launch gives.

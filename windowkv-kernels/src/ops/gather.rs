@@ -7,8 +7,7 @@ use crate::ffi;
 use crate::flags::flag_word;
 use crate::observation::Observation;
 use crate::view::{
-    CacheLayout, CacheMut, Matrix, Sequences, Shape, Slice, SliceMut, Strides, Tensor, dims,
-    raw_strides,
+    CacheLayout, CacheMut, Matrix, Sequences, Shape, Slice, SliceMut, Strides, Tensor, raw_strides,
 };
 
 /// Which windows of each sequence stay.
@@ -233,7 +232,7 @@ impl Call<'_> {
             struct_size: size_of::<ffi::wkv_gather_params>(),
             layers: layers.as_ptr(),
             num_layers: int32("the number of layers", layers.len())?,
-            source_strides: raw_strides(dims(shape, self.strides)),
+            source_strides: raw_strides(self.strides),
             sequences_kv: self.sequences_kv.raw(shape.tokens),
             cache: cache.raw(),
             observations: windows.observations.as_ptr().cast(),

@@ -1,4 +1,5 @@
-//! The kernels, one module a family.
+//! The kernels, one module a family. A call makes its device the current one of the calling OS thread, where that is a
+//! GPU, and leaves it so.
 
 mod decode;
 mod gather;

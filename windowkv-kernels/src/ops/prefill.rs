@@ -40,10 +40,16 @@ pub struct PrefillParams<'a, T: HalfPrecision> {
 /// ```
 ///
 /// Query head h reads KV head `h / (num_heads_q / num_heads_kv)`; head_dim is 32, 64, 96 or 128. Sums are in float32;
-/// the probabilities are rounded to `T` before they meet v. A row's bits depend on its own query, keys and values
-/// alone: not on the batch, nor on how a prompt is cut into chunks. Rows beyond a sequence's length are left alone;
+/// the probabilities are rounded to `T` before they meet v. For finite v, a row's bits depend on its own query, keys and
+/// values alone: not on the batch, nor on how a prompt is cut into chunks. Rows beyond a sequence's length are left alone;
 /// lengths outside the tensors, and `cu_seqlens` that descend, are clamped, with
-/// [`Flags::RANGE`](crate::Flags::RANGE).
+/// [`Flags::RANGE`](crate::Flags::RANGE); where sequences overlap because of that, all of them write the rows that they
+/// share.
+///
+/// Scores stay below 2^24 in the exponent of 2: `|q k^T softmax_scale| < 11,629,079`. A row whose largest does not is
+/// NaN, one with another that does not may be, and neither is a wrong number. A NaN in q or k makes the rows that see
+/// it NaN, and no others; so does a score of +inf, while one of -inf is as no key. A NaN or an infinity in v makes its
+/// column of the rows that see it NaN or infinite, and perhaps that of rows that see another of the same 64 keys.
 ///
 /// # Errors
 /// [`Error::Shape`] when shapes do not fit together, [`Error::WrongDevice`], [`Error::InvalidArgument`] for a head_dim,

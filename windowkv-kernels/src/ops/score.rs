@@ -10,7 +10,7 @@ use crate::view::{
     MatrixMut, RowsF32, RowsF32Mut, Sequences, Shape, Slice, SliceMut, Tensor, no_rows, no_tensor,
 };
 
-/// What is made of a column's neighbours before windows are scored: stride 1, an odd width.
+/// What is made of a column's neighbours before windows are scored: stride 1, an odd width of at most 4095.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pooling {
     /// Nothing.
@@ -86,12 +86,14 @@ pub struct ScoreParams<'a, T: HalfPrecision> {
 /// ```
 ///
 /// The last `query_len` rows of q observe. A NaN score stays NaN. Columns or windows that an output has no room for
-/// are left out, with [`Flags::CAPACITY`](crate::Flags::CAPACITY); lengths outside the tensors, negative numbers and
-/// `top_tokens` 0 are clamped, with [`Flags::RANGE`](crate::Flags::RANGE).
+/// are left out, with [`Flags::CAPACITY`](crate::Flags::CAPACITY); lengths outside the tensors, negative numbers,
+/// `top_tokens` 0 and more rows than q has of a longer sequence are clamped, with
+/// [`Flags::RANGE`](crate::Flags::RANGE). lse is a float32, so that what a row adds is off by about `|lse| 2^-23` of
+/// itself.
 ///
 /// # Errors
-/// [`Error::Shape`] when shapes do not fit together, [`Error::WrongDevice`], [`Error::InvalidArgument`] for an even
-/// pooling width or a workspace that is too small; what the launch gives.
+/// [`Error::Shape`] when shapes do not fit together, [`Error::WrongDevice`], [`Error::InvalidArgument`] for a
+/// pooling width that is even or over 4095, or a workspace that is too small; what the launch gives.
 pub fn score<T: HalfPrecision>(
     device: &Device,
     mut params: ScoreParams<'_, T>,

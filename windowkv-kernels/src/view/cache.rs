@@ -158,7 +158,7 @@ impl<'a> CacheLayout<'a> {
             None => (std::ptr::null(), 0, 0, 0),
         };
         ffi::wkv_cache_layout {
-            strides: raw_strides(self.dims()),
+            strides: raw_strides(self.strides),
             page_table: table,
             page_table_stride: stride as i64,
             page_len: page_len as i32,

@@ -19,4 +19,4 @@ pub use slice::{Slice, SliceMut};
 pub use tensor::{Tensor, TensorMut};
 
 pub(crate) use rows::no_rows;
-pub(crate) use tensor::{dims, no_tensor, raw_strides};
+pub(crate) use tensor::{no_tensor, raw_strides};

@@ -25,7 +25,7 @@ pub struct TensorMut<'a, T: Element> {
     offset: usize,
 }
 
-pub(crate) fn dims(shape: Shape, strides: Strides) -> [(usize, usize); 3] {
+fn dims(shape: Shape, strides: Strides) -> [(usize, usize); 3] {
     [
         (shape.batch, strides.batch),
         (shape.tokens, strides.token),
@@ -33,17 +33,20 @@ pub(crate) fn dims(shape: Shape, strides: Strides) -> [(usize, usize); 3] {
     ]
 }
 
-/// For the C ABI, which looks at every stride; where there is one element along an axis, its stride means nothing.
-pub(crate) fn raw_strides(dims: [(usize, usize); 3]) -> ffi::wkv_strides {
-    let [batch, token, head] = dims.map(|(size, stride)| if size > 1 { stride as i64 } else { 0 });
-    ffi::wkv_strides { batch, token, head }
+/// For the C ABI. A view's strides fit it.
+pub(crate) fn raw_strides(strides: Strides) -> ffi::wkv_strides {
+    ffi::wkv_strides {
+        batch: strides.batch as i64,
+        token: strides.token as i64,
+        head: strides.head as i64,
+    }
 }
 
 /// A tensor that nobody gave.
 pub(crate) fn no_tensor() -> ffi::wkv_tensor {
     ffi::wkv_tensor {
         data: std::ptr::null_mut(),
-        strides: raw_strides([(0, 0); 3]),
+        strides: raw_strides(Strides::default()),
     }
 }
 
@@ -112,7 +115,7 @@ impl<'a, T: Element> Tensor<'a, T> {
                 .wrapping_add(self.offset)
                 .cast_mut()
                 .cast(),
-            strides: raw_strides(dims(self.shape, self.strides)),
+            strides: raw_strides(self.strides),
         }
     }
 }
@@ -133,7 +136,7 @@ impl<'a, T: Element> TensorMut<'a, T> {
     pub(crate) fn raw(&mut self) -> ffi::wkv_tensor {
         ffi::wkv_tensor {
             data: self.memory.as_mut_ptr().wrapping_add(self.offset).cast(),
-            strides: raw_strides(dims(self.shape, self.strides)),
+            strides: raw_strides(self.strides),
         }
     }
 }

@@ -38,9 +38,16 @@ pub(crate) const BUGS: &[Bug] = bugs! {
         [("kernel.cuh", "cache_len >= 0 && params.k_new.data != nullptr", "params.k_new.data != nullptr")];
     "page-table-not-read", "pages are taken to follow each other",
         [("/common/cache.cuh", "return page * cache.strides.batch", "return index * cache.strides.batch")];
+    "empty-grid", "a batch of no sequences is launched",
+        [("emulate.cpp", "  if (decode::shape_of(*params).num_blocks() == 0) return WKV_OK;\n", "")];
+    "offsets-of-32-bits", "offsets of cached tokens are 32 bits wide",
+        [("/common/cache.cuh", "return batch_idx * cache.strides.batch + token * cache.strides.token;",
+          "return static_cast<int>(batch_idx * cache.strides.batch + token * cache.strides.token);")];
     "page-not-checked", "a page that is not there is read",
         [("/common/cache.cuh", "  if (page < 0 || page >= cache.num_pages) return kNoPage;\n", ""),
          ("kernel.cuh", "if (token < work.cached) {", "if (token < params.cache.capacity) {")];
+    "misaligned-nothing", "a copy of nothing, past the last key, names an address that is not a multiple of 16 bytes",
+        [("kernel.cuh", "(inside ? offsets[pass] : 0)", "offsets[pass]")];
     "tail-not-zeroed", "keys and values past the last one are loaded: 0 x NaN",
         [("kernel.cuh", "if (token < work.cached) {", "if (token < params.cache.capacity) {")];
     "tail-not-masked", "keys past the last one weigh exp(0)",

@@ -21,6 +21,8 @@ pub(crate) const BUGS: &[Bug] = bugs! {
          ("kernel.cuh", "min(token, selection.seqlen - 1)", "token")];
     "count-not-clamped", "more windows are taken than a row of indices holds",
         [("kernel.cuh", "clamp(clamp(wanted, 0, params.max_keep), 0, selection.num_windows)", "clamp(wanted, 0, selection.num_windows)")];
+    "none-kept-is-all", "a sequence that keeps no window is kept whole",
+        [("kernel.cuh", "if (observation.window_len <= 0) return selection;", "if (observation.window_len <= 0 || wanted == 0) return selection;")];
     "capacity-ignored", "tokens are written past the capacity of the cache",
         [("kernel.cuh", "if (!fits) kept_len = params.cache.capacity;", "")];
     "capacity-not-told", "nobody is told that the cache was too small",

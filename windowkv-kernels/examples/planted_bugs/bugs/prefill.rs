@@ -35,7 +35,7 @@ pub(crate) const BUGS: &[Bug] = bugs! {
     "o-not-rescaled", "o stays at the old maximum",
         [("/common/attention.cuh", "if (ptx::vote_any(moved))", "if (ptx::vote_any(moved) && false)")];
     "sum-of-two-lanes", "the sum is of two of a row's four lanes",
-        [("kernel.cuh", "      sum += ptx::shuffle_xor(sum, 2);\n", "")];
+        [("/common/attention.cuh", "    row += ptx::shuffle_xor(row, 2);\n", "")];
     "heads-strided-as-contiguous", "the heads of k are taken to lie side by side",
         [("kernel.cuh", "head_kv * x.strides.head", "head_kv * kHeadDim")];
     "wrong-kv-head", "two KV heads' query heads read the first one's keys and values",
@@ -49,6 +49,15 @@ pub(crate) const BUGS: &[Bug] = bugs! {
         [("kernel.cuh", "fmaf(state.max[i][h], kLn2, logf(sum))", "state.max[i][h] + logf(sum)")];
     "offsets-of-32-bits", "offsets of keys and values are 32 bits wide",
         [("kernel.cuh", "x_gmem + (kv_start + first_row) * token_stride", "x_gmem + static_cast<int>((kv_start + first_row) * token_stride)")];
+    "limit-not-told", "a row whose scores are so large that p is wrong is not NaN",
+        [("/common/attention.cuh", "return size < kMaxScore || max[i][h] == -kInfinity ? row : kNan;", "return row;")];
+    "heads-not-divisible", "a number of query heads that is no multiple of the KV heads is taken",
+        [("/common/check.cpp", "num_heads_q % num_heads_kv == 0", "num_heads_q >= num_heads_kv")];
+    "head-dim-not-checked", "a head_dim that there is no kernel for runs as one of 128",
+        [("/common/check.cpp", "head_dim == 32 || head_dim == 64 || head_dim == 96 || head_dim == 128", "head_dim > 0"),
+         ("/common/dispatch.h", "return set_error(WKV_INVALID_ARGUMENT, \"head_dim is not 32, 64, 96 or 128\");", "return run.template operator()<T, 128>();")];
+    "empty-grid", "a batch of no sequences is launched",
+        [("emulate.cpp", "  if (prefill::num_blocks(*params) == 0) return WKV_OK;\n", "")];
     "range-not-flagged", "cu_seqlens that descend raise no flag",
         [("kernel.cuh", "    raise_flag(params.flags, WKV_FLAG_RANGE);\n", "")];
     "seqlens-not-read", "padding is attended to",

@@ -36,6 +36,8 @@ pub(crate) const BUGS: &[Bug] = bugs! {
         [("kernel.cuh", "key == threshold.key && equal_before < threshold.equal", "key == threshold.key")];
     "whole-row-is-read", "a row that is kept whole is selected from",
         [("kernel.cuh", "if (wanted == num_windows) {", "if (num_windows == 0) {")];
+    "none-kept", "a row of which nothing is kept is searched for the best of none",
+        [("kernel.cuh", "  if (num_keep == 0) return;\n", "")];
     "windows-not-clamped", "the number of windows is taken as it is",
         [("kernel.cuh", "clamp(windows_given, 0, params.max_windows)", "clamp(windows_given, 0, kMaxWindows)")];
     "room-not-looked-at", "more are written than there is room for",

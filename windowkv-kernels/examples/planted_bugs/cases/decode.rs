@@ -1,12 +1,15 @@
-//! Caches of one split and of several, in runs and in pages, full ones and sequences that have left, in f16.
+//! Caches of one split and of several, in runs and in pages, full ones, sequences that have left, and tokens more than
+//! 2^31 elements apart, in f16.
 
 use half::f16;
 use windowkv_kernels::{
-    CacheLayout, CacheMut, Device, Error, Flags, Pages, Schedule, Shape, Tensor, TensorMut, ops,
+    CacheLayout, CacheMut, Device, Error, Flags, Pages, Schedule, Shape, Strides, Tensor,
+    TensorMut, ops,
 };
 
 use super::Verdict;
 use super::attention::{Tokens, attend, near};
+use crate::sparse::SparseMemory;
 
 struct Case {
     num_heads_kv: usize,
@@ -126,7 +129,7 @@ pub(crate) fn run(device: &Device) -> Result<Verdict, Error> {
             }
         }
     }
-    for special in [side_by_side, unzeroed_workspace] {
+    for special in [side_by_side, unzeroed_workspace, far_apart, no_sequences] {
         let verdict = special(device)?;
         if !matches!(verdict, Verdict::Right) {
             return Ok(verdict);
@@ -151,6 +154,12 @@ fn unzeroed_workspace(device: &Device) -> Result<Verdict, Error> {
             output.flags, output.lse[0]
         ))
     })
+}
+
+/// A batch that everybody has left.
+fn no_sequences(device: &Device) -> Result<Verdict, Error> {
+    CASES[0].call(device, &[], &mut Vec::new())?;
+    Ok(Verdict::Right)
 }
 
 /// Blocks on two OS threads, where nothing but fences and counters orders them.
@@ -445,4 +454,64 @@ fn small_workspace(device: &Device) -> Result<Verdict, Error> {
         Err(Error::InvalidArgument(_)) => Verdict::Right,
         other => Verdict::Wrong(format!("a workspace one byte short gives {other:?}")),
     })
+}
+
+/// Three tokens, each 2^32 and some elements after the one before: with 32 bits, the first three places of the cache.
+fn far_apart(device: &Device) -> Result<Verdict, Error> {
+    const HEAD_DIM: usize = 32;
+    const STRIDE: usize = (1 << 32) + HEAD_DIM;
+    const TOKENS: usize = 3;
+    let mut near_by = Tokens::poisoned([3, TOKENS, 1, HEAD_DIM]);
+    let len = (TOKENS - 1) * STRIDE + HEAD_DIM;
+    let [mut k, mut v] = [(); 2].map(|()| SparseMemory::<f16>::new(device, len));
+    for (i, tensor) in [&mut k, &mut v].into_iter().enumerate() {
+        near_by.fill(i, 0, TOKENS, 4);
+        for token in 0..TOKENS {
+            tensor
+                .elements(token * STRIDE, HEAD_DIM)
+                .copy_from_slice(near_by.row(i, token, 0));
+        }
+    }
+    near_by.fill(2, 0, 1, 4);
+    let query = near_by.row(2, 0, 0);
+    let q = device.upload(query)?;
+    let mut o = device.poisoned::<f16>(HEAD_DIM)?;
+    let lens = device.upload(&[TOKENS as i32])?;
+    let shape = [1, 1, 1, HEAD_DIM];
+    let strides = Strides {
+        batch: 0,
+        token: STRIDE,
+        head: 0,
+    };
+    ops::decode(
+        device,
+        ops::DecodeParams {
+            q: Tensor::new(q.view(), shape)?,
+            new: None,
+            o: TensorMut::new(o.view_mut(), shape)?,
+            lse: None,
+            cache: CacheMut {
+                k: k.view_mut(),
+                v: v.view_mut(),
+            },
+            layout: CacheLayout::contiguous([1, TOKENS, 1, HEAD_DIM], strides),
+            cache_lens: lens.view(),
+            softmax_scale: SCALE,
+            workspace: device.zeroed::<u8>(0)?.view_mut(),
+            flags: None,
+        },
+    )?;
+    let rows = |i| {
+        (0..TOKENS)
+            .map(|token| near_by.row(i, token, 0))
+            .collect::<Vec<_>>()
+    };
+    let (expected, _) = attend(query, &rows(0), &rows(1), SCALE);
+    for (found, expected) in o.download()?.iter().zip(&expected) {
+        if !near(found.to_f64(), *expected) {
+            let text = format!("far apart: o is {found}, not {expected}");
+            return Ok(Verdict::Wrong(text));
+        }
+    }
+    Ok(Verdict::Right)
 }

@@ -60,8 +60,13 @@ const OUT_OF_ORDER: [i32; 299] = {
     windows
 };
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     RIGHT,
+    Case {
+        what: "a suffix alone",
+        windows: &[&[], &[1]],
+        ..RIGHT
+    },
     Case {
         what: "lists of heads",
         windows: &[&[0, 1], &[1, 3], &[0], &[1]],

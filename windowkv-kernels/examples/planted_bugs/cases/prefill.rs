@@ -2,12 +2,12 @@
 
 use half::f16;
 use windowkv_kernels::{
-    Device, Error, Flags, Place, RowsF32Mut, Sequences, Slice, SliceMut, Strides, Tensor,
-    TensorMut, ops,
+    Device, Error, Flags, RowsF32Mut, Sequences, Strides, Tensor, TensorMut, ops,
 };
 
 use super::Verdict;
 use super::attention::{Tokens, attend, near};
+use crate::sparse::SparseMemory;
 
 struct Case {
     /// By cu_seqlens; else by seqlens in padded tensors.
@@ -63,11 +63,70 @@ pub(crate) fn run(device: &Device) -> Result<Verdict, Error> {
             return Ok(verdict);
         }
     }
-    let verdict = descending(device)?;
-    if !matches!(verdict, Verdict::Right) {
-        return Ok(verdict);
+    for special in [descending, far_apart, over_the_limit, sizes] {
+        let verdict = special(device)?;
+        if !matches!(verdict, Verdict::Right) {
+            return Ok(verdict);
+        }
     }
-    far_apart(device)
+    Ok(Verdict::Right)
+}
+
+/// One token of each sequence, which sees itself: o and lse.
+fn attend_to_itself(
+    device: &Device,
+    [batch, heads_q, heads_kv, head_dim]: [usize; 4],
+    row: &[f16],
+) -> Result<(Vec<f16>, f32), Error> {
+    // Room for the largest head_dim, whatever is asked for.
+    let mut memory = vec![f16::ZERO; 2048];
+    memory[..row.len()].copy_from_slice(row);
+    let memory = device.upload(&memory)?;
+    let mut o = device.poisoned::<f16>(2048)?;
+    let mut lse = device.poisoned::<f32>(batch * heads_q)?;
+    let kv = || Tensor::new(memory.view(), [batch, 1, heads_kv, head_dim]);
+    ops::prefill(
+        device,
+        ops::PrefillParams {
+            q: Tensor::new(memory.view(), [batch, 1, heads_q, head_dim])?,
+            k: kv()?,
+            v: kv()?,
+            o: TensorMut::new(o.view_mut(), [batch, 1, heads_q, head_dim])?,
+            lse: Some(RowsF32Mut::new(lse.view_mut(), [batch, heads_q, 1])?),
+            sequences_q: Sequences::padded(1),
+            sequences_kv: Sequences::padded(1),
+            softmax_scale: 1.0,
+            flags: None,
+        },
+    )?;
+    let lse = lse.download()?.first().copied().unwrap_or(0.0);
+    Ok((o.download()?, lse))
+}
+
+/// A score of 2^24 in the exponent of 2 is NaN, one below is not.
+fn over_the_limit(device: &Device) -> Result<Verdict, Error> {
+    for (number, fits) in [(3400.0, true), (3420.0, false)] {
+        let row = [f16::from_f32(number); 1];
+        let (o, lse) = attend_to_itself(device, [1, 1, 1, 32], &row)?;
+        if lse.is_nan() == fits || o[0].is_nan() == fits || fits && o[0] != row[0] {
+            let text = format!("o is {}, lse {lse} for a score of {number}^2", o[0]);
+            return Ok(Verdict::Wrong(text));
+        }
+    }
+    Ok(Verdict::Right)
+}
+
+/// Nothing is done for no sequences, and what the kernel is not made for is refused.
+fn sizes(device: &Device) -> Result<Verdict, Error> {
+    attend_to_itself(device, [0, 1, 1, 32], &[])?;
+    for sizes in [[1, 3, 2, 32], [1, 1, 1, 48], [1, 1, 1, 16], [1, 1, 1, 160]] {
+        let result = attend_to_itself(device, sizes, &[]);
+        if !matches!(result, Err(Error::InvalidArgument(_))) {
+            let text = format!("[batch, heads_q, heads_kv, head_dim] {sizes:?} are taken");
+            return Ok(Verdict::Wrong(text));
+        }
+    }
+    Ok(Verdict::Right)
 }
 
 /// The second sequence ends before it begins.
@@ -225,72 +284,21 @@ impl Case {
     }
 }
 
-/// Host memory, which is the emulated GPU's, of which only what is touched is there.
-struct Sparse {
-    start: *mut f16,
-    len: usize,
-    place: Place,
-}
-
-impl Sparse {
-    fn new(len: usize, place: Place) -> Sparse {
-        let (read_write, private) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-        );
-        // SAFETY: a new mapping of nobody else's addresses.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), 2 * len, read_write, private, -1, 0) };
-        assert!(
-            start != libc::MAP_FAILED,
-            "{}",
-            std::io::Error::last_os_error()
-        );
-        Sparse {
-            start: start.cast(),
-            len,
-            place,
-        }
-    }
-
-    fn row(&mut self, at: usize, len: usize) -> &mut [f16] {
-        assert!(at + len <= self.len);
-        // SAFETY: inside the mapping, which is initialised to zeros, and exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
-    }
-
-    fn view(&self) -> Slice<'_, f16> {
-        // SAFETY: the mapping holds `len` zeros or what was written, and lives as long as the borrow.
-        unsafe { Slice::from_raw(self.start, self.len, self.place) }
-    }
-
-    fn view_mut(&mut self) -> SliceMut<'_, f16> {
-        // SAFETY: as in `view`, and the borrow is exclusive.
-        unsafe { SliceMut::from_raw(self.start, self.len, self.place) }
-    }
-}
-
-impl Drop for Sparse {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this one's, and nobody holds a view of it.
-        unsafe { libc::munmap(self.start.cast(), 2 * self.len) };
-    }
-}
-
 /// Three tokens, each 2^30 and some elements after the one before.
 fn far_apart(device: &Device) -> Result<Verdict, Error> {
     const HEAD_DIM: usize = 32;
     const STRIDE: usize = (1 << 30) + 64;
     const TOKENS: usize = 3;
-    let place = device.place();
     let len = (TOKENS - 1) * STRIDE + HEAD_DIM;
     let mut near_by = Tokens::poisoned([4, TOKENS, 1, HEAD_DIM]);
-    let mut far = [(); 4].map(|()| Sparse::new(len, place));
+    let mut far = [(); 4].map(|()| SparseMemory::<f16>::new(device, len));
     for (i, tensor) in far.iter_mut().enumerate().take(3) {
         near_by.fill(i, 0, TOKENS, 4);
         for token in 0..TOKENS {
             let row = near_by.row(i, token, 0);
-            tensor.row(token * STRIDE, HEAD_DIM).copy_from_slice(row);
+            tensor
+                .elements(token * STRIDE, HEAD_DIM)
+                .copy_from_slice(row);
         }
     }
     let strides = Strides {
@@ -321,7 +329,7 @@ fn far_apart(device: &Device) -> Result<Verdict, Error> {
                 .collect::<Vec<_>>()
         };
         let (expected, _) = attend(near_by.row(0, token, 0), &rows(1), &rows(2), SCALE);
-        for (found, expected) in o.row(token * STRIDE, HEAD_DIM).iter().zip(&expected) {
+        for (found, expected) in o.elements(token * STRIDE, HEAD_DIM).iter().zip(&expected) {
             if !near(found.to_f64(), *expected) {
                 let text = format!("far apart, row {token}: o is {found}, not {expected}");
                 return Ok(Verdict::Wrong(text));

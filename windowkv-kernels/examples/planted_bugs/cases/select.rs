@@ -45,6 +45,12 @@ fn launches() -> Vec<Launch> {
         // Kept whole: the scores are NaN, and nobody looks.
         launch(vec![vec![f32::NAN; 40], spread(40).collect()], &[40, 3], 0),
     ];
+    // Nothing is kept of the second row.
+    all.push(launch(
+        vec![spread(50).collect(), spread(70).collect()],
+        &[6, 0],
+        0,
+    ));
     // Fewer in the row than device memory says, and less room than is kept.
     let mut lying = launch(vec![spread(64).collect()], &[9], 4);
     lying.num_windows[0] = 65;

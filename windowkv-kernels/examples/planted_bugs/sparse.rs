@@ -15,12 +15,12 @@ pub struct SparseMemory<T: Element> {
 }
 
 impl<T: Element> SparseMemory<T> {
-    /// `len` zeros for `device`, which is the emulated one.
+    /// `len` zeros for `device`, which is an emulated one.
     ///
     /// # Panics
-    /// When the system does not give the addresses.
+    /// For a GPU, or when the system does not give the addresses.
     pub fn new(device: &Device, len: usize) -> Self {
-        assert_eq!(device.name(), "emulated", "a GPU has no such memory");
+        assert_ne!(device.name(), "cuda", "a GPU has no such memory");
         let pages = MmapOptions::new()
             .len(len * size_of::<T>())
             .no_reserve_swap()
