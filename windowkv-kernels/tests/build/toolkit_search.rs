@@ -48,10 +48,17 @@ impl Machine {
     }
 
     fn find(&self) -> Result<Toolkit, String> {
-        Toolkit::find(
-            |name| self.variables.get(name).cloned(),
-            &[self.path("usual"), self.path("unusual")],
-        )
+        loop {
+            let found = Toolkit::find(
+                |name| self.variables.get(name).cloned(),
+                &[self.path("usual"), self.path("unusual")],
+            );
+            // A child that another test is about to start holds the script open for writing until it has begun.
+            match found {
+                Err(text) if text.contains("Text file busy") => std::thread::yield_now(),
+                found => return found,
+            }
+        }
     }
 
     fn found(&self) -> PathBuf {
