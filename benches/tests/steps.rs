@@ -69,7 +69,7 @@ impl Run {
             .iter()
             .filter(|name| **name != "kernels-main")
         {
-            self.passes(&["step", name, "--required", "--", "true"]);
+            self.passes(&["step", name, "--needed", "to-pass", "--", "true"]);
         }
     }
 
@@ -81,7 +81,7 @@ impl Run {
             "{program} kernels -r {} --emulated --set tiny --rounds 2 --python /none",
             record.display()
         );
-        self.shell("kernels-main", &["--required"], &script)
+        self.shell("kernels-main", &["--needed", "to-pass"], &script)
     }
 }
 
@@ -122,27 +122,37 @@ fn a_run_that_lacks_a_check_is_not_valid() {
 #[test]
 fn a_step_that_does_not_pass_is_noted_as_what_it_is() {
     let run = Run::begin();
-    assert_eq!(run.shell("fails", &["--required"], "exit 7"), Some(1));
+    assert_eq!(
+        run.shell("fails", &["--needed", "to-pass"], "exit 7"),
+        Some(1)
+    );
     assert_eq!(run.status("fails"), Status::Failed);
     // The kernels' program dying is a step that failed.
     assert_eq!(
-        run.shell("kernels-main", &["--required"], "kill -SEGV $$"),
+        run.shell("kernels-main", &["--needed", "to-pass"], "kill -SEGV $$"),
         Some(1)
     );
     assert_eq!(run.status("kernels-main"), Status::Failed);
     assert_eq!(
-        run.shell("late", &["--required", "--limit", "1"], "sleep 60"),
+        run.shell("late", &["--needed", "to-pass", "--limit", "1"], "sleep 60"),
         Some(1)
     );
     assert_eq!(run.status("late"), Status::TimedOut);
     assert_eq!(run.shell("bench", &[], "exit 7"), Some(0));
     assert_eq!(run.status("bench"), Status::Failed);
     // A second step of the name would hide the first.
-    assert_eq!(run.shell("fails", &["--required"], "true"), Some(1));
+    assert_eq!(
+        run.shell("fails", &["--needed", "to-pass"], "true"),
+        Some(1)
+    );
     // No time, or not wanted.
     assert_eq!(run.shell("no-time", &["--limit", "0"], "exit 7"), Some(0));
     assert_eq!(
-        run.shell("no-time-required", &["--required", "--limit", "0"], "true"),
+        run.shell(
+            "no-time-required",
+            &["--needed", "to-pass", "--limit", "0"],
+            "true"
+        ),
         Some(1)
     );
     assert_eq!(
@@ -169,13 +179,17 @@ fn a_step_that_does_not_pass_is_noted_as_what_it_is() {
 #[test]
 fn only_a_report_of_a_sanitizer_is_a_failure() {
     let run = Run::begin();
-    let report = ["--report", "86"];
+    let report = ["--needed", "not-to-fail", "--report", "86"];
     assert_eq!(
         run.shell("unable", &report, "echo Device not supported; exit 1"),
         Some(0)
     );
     assert_eq!(
-        run.shell("slow", &["--report", "86", "--limit", "1"], "sleep 60"),
+        run.shell(
+            "slow",
+            &["--needed", "not-to-fail", "--report", "86", "--limit", "1"],
+            "sleep 60"
+        ),
         Some(0)
     );
     assert_eq!(
@@ -186,6 +200,10 @@ fn only_a_report_of_a_sanitizer_is_a_failure() {
     let steps = run.record().steps;
     assert!(steps.iter().all(|step| step.needed == Needed::NotToFail));
     assert!(steps[0].said.contains("Device not supported"));
+    // After a probe that did not pass nothing is run.
+    let after = ["--after", "unable"];
+    assert_eq!(run.shell("not-run", &after, "exit 1"), Some(0));
+    assert_eq!(run.status("not-run"), Status::Skipped);
     let statuses: Vec<Status> = steps.iter().map(|step| step.status).collect();
     assert_eq!(
         statuses,
@@ -232,7 +250,9 @@ fn a_signal_ends_all_that_a_step_started() {
         assert!(sent.expect("a shell").success());
     };
     for name in ["TERM", "INT"] {
-        let mut step = run.command(&["step", name, "--required", "--", "sh", "-c", &script]);
+        let mut step = run.command(&[
+            "step", name, "--needed", "to-pass", "--", "sh", "-c", &script,
+        ]);
         let mut step = step.stderr(Stdio::null()).spawn().expect("it runs");
         let sleeper = pid(&file);
         signal(name, step.id());

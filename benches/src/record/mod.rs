@@ -92,7 +92,7 @@ pub enum Status {
 }
 
 /// What a step's end means for the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Needed {
     /// The record is invalid unless the step passes.

@@ -28,7 +28,7 @@ use windowkv_kernels::{Device, Error};
         gpu-bench check benches/record                     every GPU record there holds together\n  \
         gpu-bench readme                                   write README.md's section from the records\n  \
         gpu-bench begin -r out/record.json                 what the bundle's script does: begin,\n  \
-        gpu-bench step -r out/record.json tests --required -- ./kernels     run and note a command,\n  \
+        gpu-bench step -r out/record.json tests --needed to-pass -- ./kernels   run and note a command,\n  \
         gpu-bench kernels -r out/record.json --set main    time kernels and peers,\n  \
         gpu-bench finish -r out/record.json                end, and exit with 1 where a check did not pass\n\n\
         Exit codes: 0, 1 for a failure, 2 for a wrong command line, 3 where there is no GPU, 130 after a signal."

@@ -26,12 +26,15 @@ pub(super) struct StepArguments {
     place: Place,
     /// The step's name; its output goes to logs/NAME.txt beside the record
     name: String,
-    /// The record is invalid unless it passes
-    #[arg(long, conflicts_with = "report")]
-    required: bool,
-    /// The record is invalid when it ends with this code; any other failure is noted as a skipped step
+    /// What its end means for the record
+    #[arg(long, value_enum, default_value = "no")]
+    needed: Needed,
+    /// The only exit code that is a failure; with any other but 0 it could not do its work, and is noted as skipped
     #[arg(long, value_name = "CODE")]
     report: Option<i32>,
+    /// Run it only where that step passed
+    #[arg(long, value_name = "NAME")]
+    after: Option<String>,
     /// Seconds after which it is stopped; 0: it is not run, because no time is left
     #[arg(long, default_value_t = 120)]
     limit: u64,
@@ -46,29 +49,36 @@ pub(super) struct StepArguments {
 impl StepArguments {
     pub(super) fn run(&self) -> Result<ExitCode, String> {
         let path = &self.place.record;
-        if Record::read(path)?
-            .steps
-            .iter()
-            .any(|step| step.name == self.name)
-        {
+        let before = Record::read(path)?.steps;
+        let passed = |name: &str| {
+            before
+                .iter()
+                .any(|s| s.name == name && s.status == Status::Passed)
+        };
+        if before.iter().any(|step| step.name == self.name) {
             return Err(format!(
                 "{}: there is a step {} already",
                 path.display(),
                 self.name
             ));
         }
+        let left_out = match (&self.skip, &self.after) {
+            _ if self.limit == 0 => Some("the time was up".to_owned()),
+            (Some(why), _) => Some(why.clone()),
+            (None, Some(name)) if !passed(name) => Some(format!("the step {name} did not pass")),
+            _ => None,
+        };
         let wanted = Wanted::until_a_signal()?;
         let started = Instant::now();
-        let (status, said) = self.status(&wanted);
+        let (status, said) = match left_out {
+            Some(why) => (Status::Skipped, why),
+            None => self.status(&wanted),
+        };
         let seconds = started.elapsed().as_secs_f64();
         let step = Step {
             name: self.name.clone(),
             status,
-            needed: match (self.required, self.report) {
-                (true, _) => Needed::ToPass,
-                (false, Some(_)) => Needed::NotToFail,
-                (false, None) => Needed::No,
-            },
+            needed: self.needed,
             seconds,
             said,
         };
@@ -95,13 +105,6 @@ impl StepArguments {
     }
 
     fn status(&self, wanted: &Wanted) -> (Status, String) {
-        let why = match self.limit {
-            0 => Some("the time was up"),
-            _ => self.skip.as_deref(),
-        };
-        if let Some(why) = why {
-            return (Status::Skipped, why.to_owned());
-        }
         eprintln!("{}: {}", self.name, self.command.join(" "));
         let ended = self.log().and_then(|(path, log)| {
             let running = Running::start(&self.command, &log)?;
@@ -112,7 +115,7 @@ impl StepArguments {
             Ok((End::Itself(status), said)) if status.success() => (Status::Passed, said),
             Ok((End::Itself(status), said)) => {
                 let reported = self.report.is_none_or(|code| status.code() == Some(code));
-                let said = format!("{}\n{status}", said.trim_end());
+                let said = format!("{status}\n{said}");
                 let status = if reported {
                     Status::Failed
                 } else {
@@ -122,12 +125,9 @@ impl StepArguments {
             }
             Ok((End::TimedOut, said)) => (
                 Status::TimedOut,
-                format!("{}\nnot over after {} s", said.trim_end(), self.limit),
+                format!("not over after {} s\n{said}", self.limit),
             ),
-            Ok((End::Stopped, said)) => (
-                Status::Failed,
-                format!("{}\nstopped by a signal", said.trim_end()),
-            ),
+            Ok((End::Stopped, said)) => (Status::Failed, format!("stopped by a signal\n{said}")),
             Err(why) => (Status::Skipped, why),
         }
     }
