@@ -29,6 +29,7 @@ it does not say: $1"
 
 grep -q '^nvcc: 1[2-9]\.' "$bundle/BUILD" && grep -q '^architectures: 80,90a$' "$bundle/BUILD" || fail "BUILD lacks something"
 grep -q 'driver 580 or' "$bundle/README.txt" || fail "README.txt names another driver than the toolkit's"
+grep -q 'GLIBC_2\.[0-9]* and GLIBCXX_3' "$bundle/README.txt" || fail "README.txt does not name the libraries"
 expect 0 "$bundle/run" --help
 says "3 where there is no GPU"
 expect 2 "$bundle/run" fast

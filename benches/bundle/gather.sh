@@ -74,7 +74,12 @@ cp benches/peers/gpu_pytorch.py "$out/peers/"
 mkdir "$out/golden"
 cp -r tests/golden/selection "$out/golden/"
 cp benches/bundle/{run,sanitized.txt} LICENSE-MIT LICENSE-APACHE "$out/"
-sed "s/@DRIVER@/$driver/" benches/bundle/README.txt >"$out/README.txt"
+# needed PREFIX: the newest version of a library's symbols that a program asks for.
+needed() {
+    objdump -T "$out"/{gpu-bench,criterion} "$out"/tests/* | grep -o "${1}_[0-9.]*" | sort -V | tail -n 1
+}
+sed "s/@DRIVER@/$driver/; s/@MACHINE@/$(uname -m)/; s/@GLIBC@/$(needed GLIBC)/; s/@GLIBCXX@/$(needed GLIBCXX)/" \
+    benches/bundle/README.txt >"$out/README.txt"
 cat >"$out/BUILD" <<END
 commit: $(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 nvcc: $nvcc_version

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use half::bf16;
 use windowkv_kernels::matmul::{MatmulParams, matmul};
-use windowkv_kernels::{Buffer, Device, Error, Matrix, MatrixMut};
+use windowkv_kernels::{Device, Error, Matrix, MatrixMut};
 
 use super::Failure;
-use super::launch::{Prepared, pool};
+use super::launch::{Prepared, Random};
 
 /// How long a GPU is kept busy before anything is timed: an idle one has clocks of a sixth.
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -196,11 +196,9 @@ impl Clock {
     pub fn product_rate(&self) -> Result<f64, Error> {
         let size = if self.is_gpu() { PRODUCT } else { TINY_PRODUCT };
         let device = self.device();
-        let random = |start: usize| {
-            let numbers = pool().iter().cycle().skip(start).take(size * size);
-            device.upload(&numbers.copied().collect::<Vec<bf16>>())
-        };
-        let (x, weight): (Buffer<bf16>, Buffer<bf16>) = (random(0)?, random(size)?);
+        let mut random = Random::default();
+        let x = device.upload(&random.numbers(size * size))?;
+        let weight = device.upload(&random.numbers(size * size))?;
         let mut y = device.poisoned::<bf16>(size * size)?;
         self.rate(2.0 * (size as f64).powi(3), || {
             let params = MatmulParams {

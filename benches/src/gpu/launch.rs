@@ -86,12 +86,13 @@ pub(super) fn pool() -> &'static [bf16] {
 }
 
 /// The next numbers of the pool, round and round.
-struct Random {
+#[derive(Default)]
+pub(super) struct Random {
     at: usize,
 }
 
 impl Random {
-    fn numbers(&mut self, len: usize) -> Vec<bf16> {
+    pub(super) fn numbers(&mut self, len: usize) -> Vec<bf16> {
         let mut numbers = Vec::with_capacity(len);
         while numbers.len() < len {
             let part = &pool()[self.at..];
@@ -119,8 +120,7 @@ pub fn copies(job: &Job) -> usize {
 /// # Errors
 /// What the device gives, [`Error::OutOfMemory`] above all.
 pub fn prepare(device: &Device, job: &Job, copies: usize) -> Result<Prepared, Failure> {
-    let mut random = Random { at: 0 };
-    let random = &mut random;
+    let random = &mut Random::default();
     let answer = match job.kernel {
         Kernel::Prefill => prefill(device, job, copies, random, false)?,
         Kernel::PrefillLse => prefill(device, job, copies, random, true)?,

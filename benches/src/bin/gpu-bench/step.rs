@@ -148,7 +148,8 @@ impl Wanted {
     /// Until this process is told to end, or the one that started it has ended.
     fn until_a_signal() -> Result<Self, String> {
         let stopped = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT, SIGHUP] {
+        let hang_up = (!ignores_hang_up()).then_some(SIGHUP);
+        for signal in [SIGTERM, SIGINT].into_iter().chain(hang_up) {
             signal_hook::flag::register(signal, stopped.clone()).map_err(|e| e.to_string())?;
         }
         set_parent_process_death_signal(Some(Signal::TERM)).map_err(|e| e.to_string())?;
@@ -158,6 +159,14 @@ impl Wanted {
     fn still(&self) -> bool {
         !self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Whether it was started by nohup, to go on when its terminal goes.
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.unwrap_or_default() & 1 << (SIGHUP - 1) != 0
 }
 
 /// The end of a file.
