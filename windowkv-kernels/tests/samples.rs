@@ -1,4 +1,7 @@
-//! The sample kernels against f64, over random shapes, strides, types and schedules, on every device.
+//! The sample kernels against f64, over random shapes, strides, types and schedules, on every device, or the one that
+//! `WINDOWKV_DEVICE` names.
+
+mod devices;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -222,7 +225,7 @@ fn check<S: Strategy>(
 {
     let schedules = AtomicU64::new(0);
     let strategy = (strategy, any::<u64>());
-    for device in Device::all() {
+    for device in devices::devices() {
         if device.capability() < capability {
             continue;
         }
@@ -239,7 +242,11 @@ fn check<S: Strategy>(
             })
             .unwrap_or_else(|error| panic!("on {device:?}: {error}"));
     }
-    assert!(schedules.into_inner() >= u64::from(cases));
+    if schedules.into_inner() < u64::from(cases) {
+        // The emulated GPU can do all: only a named GPU can be too old.
+        assert!(devices::only().is_some(), "too few cases ran");
+        eprintln!("skipped, the device is older than sm_{capability}");
+    }
 }
 
 #[test]
@@ -289,7 +296,7 @@ fn wgmma_products_of_random_shapes() {
 
 #[test]
 fn bits_do_not_depend_on_the_schedule() {
-    for device in Device::all() {
+    for device in devices::devices() {
         let sums: Vec<Vec<u32>> = (0..200)
             .map(|seed| {
                 device.set_schedule(Schedule { seed, workers: 0 });

@@ -1,4 +1,4 @@
-//! The fewest bytes and operations of a job, and the time that they take on a machine with given ceilings.
+//! The fewest bytes and operations of a job; the time that they take is `Ceilings::floor_seconds`.
 
 use super::shape::{Job, Kernel};
 
@@ -20,15 +20,6 @@ pub struct Work {
     pub bytes: u64,
     /// Floating-point operations of matrix products.
     pub operations: u64,
-}
-
-impl Work {
-    /// Seconds on a machine that copies so many bytes (read plus written) and multiplies with so many operations a
-    /// second: no version runs much faster. Without a known rate of products only bytes count.
-    pub fn floor_seconds(&self, copy_rate: f64, product_rate: Option<f64>) -> f64 {
-        let products = product_rate.map_or(0.0, |rate| self.operations as f64 / rate);
-        (self.bytes as f64 / copy_rate).max(products)
-    }
 }
 
 /// Tokens that stay of a prompt, and windows among them.
@@ -96,6 +87,8 @@ pub fn work(job: &Job) -> Work {
         Kernel::Rope => bytes(2 * HALF * rows * (q_row + kv_row) + 4 * rows),
         Kernel::SiluMul => bytes(3 * HALF * rows * model.intermediate as u64),
         Kernel::Sample => bytes(HALF * rows * model.vocab as u64 + 4 * rows),
+        Kernel::Embedding => bytes(2 * HALF * rows * hidden + 4 * rows),
+        Kernel::Advance => bytes(2 * 4 * batch),
     }
 }
 
@@ -140,16 +133,7 @@ mod tests {
             2048 * 1024 * 2 * 2 * 2 * 8
         );
         assert_eq!(of(Kernel::SiluMul, 8, 1).bytes, 3 * 2 * 8 * 14336);
-    }
-
-    #[test]
-    fn the_floor_is_the_slower_of_both() {
-        let work = Work {
-            bytes: 4_000,
-            operations: 1_000,
-        };
-        assert_eq!(work.floor_seconds(1e3, Some(1e3)), 4.0);
-        assert_eq!(work.floor_seconds(1e6, Some(1e2)), 10.0);
-        assert_eq!(work.floor_seconds(1e3, None), 4.0);
+        assert_eq!(of(Kernel::Embedding, 8, 1).bytes, 8 * (2 * 2 * 4096 + 4));
+        assert_eq!(of(Kernel::Advance, 8, 1).bytes, 8 * 2 * 4);
     }
 }

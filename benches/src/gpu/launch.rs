@@ -1,4 +1,6 @@
-//! A job's memory on a device, several times over, and its launch.
+//! A job's memory on a device, several times over, its launch, and the check of what it wrote.
+
+use std::sync::OnceLock;
 
 use half::bf16;
 use windowkv_kernels::{
@@ -6,65 +8,134 @@ use windowkv_kernels::{
     RowsF32Mut, Sequences, Shape, Tensor, TensorMut, ops,
 };
 
+use super::Failure;
+use super::expected;
 use super::floor::{LAYERS, SUFFIX_LEN, WINDOW_LEN, kept, work};
 use super::shape::{Job, Kernel};
 
 /// Memory that launches take turns with, so that none finds its inputs in the cache of the one before: several times
 /// the L2 cache of the largest GPU so far.
 const ROTATED_BYTES: u64 = 512 << 20;
-/// Copies of a job's memory, at most.
-const MAX_COPIES: usize = 64;
+/// The same for a gather, which has many times as much around what it reads.
+const GATHERED_BYTES: u64 = 256 << 20;
+/// Copies of a job's memory, at most: to make more takes longer than to time them.
+const MAX_COPIES: u64 = 2048;
+/// Random numbers that all tensors are filled from; odd, so that copies differ.
+const POOL: usize = (16 << 20) + 1;
 
-/// Launches a job on one of the copies of its memory.
-pub type Launch = Box<dyn FnMut(usize) -> Result<(), Error>>;
+/// What a prepared job is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Launch on copy `i` modulo the number of copies.
+    Launch(usize),
+    /// Compare what one launch on copy 0 wrote with what the host computes, in a few places; and find outputs that were
+    /// not written at all.
+    Check,
+}
+
+impl Ask {
+    fn copy(self) -> usize {
+        match self {
+            Self::Launch(i) => i,
+            Self::Check => 0,
+        }
+    }
+}
+
+/// Does what it is asked.
+type Answer = Box<dyn FnMut(Ask) -> Result<(), Failure>>;
 
 /// A job ready to be launched.
 pub struct Prepared {
     /// Copies of its memory.
     pub copies: usize,
-    /// Launches it on copy `i % copies`.
-    pub launch: Launch,
+    answer: Answer,
 }
 
-/// Numbers that look random, in [-1, 1).
-struct Random(u64);
+impl Prepared {
+    /// Launches it on copy `i % copies`.
+    ///
+    /// # Errors
+    /// What the launch gives.
+    pub fn launch(&mut self, i: usize) -> Result<(), Failure> {
+        (self.answer)(Ask::Launch(i))
+    }
 
-impl Random {
-    fn numbers(&mut self, len: usize) -> Vec<bf16> {
-        let mut next = || {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            bf16::from_f32((self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0)
-        };
-        (0..len).map(|_| next()).collect()
+    /// Checks what the first launch, on copy 0, wrote; to be asked before any other launch on it.
+    ///
+    /// # Errors
+    /// [`Failure::Wrong`] with the first wrong place, and what the device gives.
+    pub fn check(&mut self) -> Result<(), Failure> {
+        (self.answer)(Ask::Check)
     }
 }
 
-/// Puts a job's memory on the device; `rotate`: as many copies as keep launches out of each other's caches.
+/// 16 Mi numbers that look random, in [-1, 1).
+pub(super) fn pool() -> &'static [bf16] {
+    static NUMBERS: OnceLock<Vec<bf16>> = OnceLock::new();
+    NUMBERS.get_or_init(|| {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bf16::from_f32((state >> 40) as f32 / (1 << 23) as f32 - 1.0)
+        };
+        (0..POOL).map(|_| next()).collect()
+    })
+}
+
+/// The next numbers of the pool, round and round.
+#[derive(Default)]
+pub(super) struct Random {
+    at: usize,
+}
+
+impl Random {
+    pub(super) fn numbers(&mut self, len: usize) -> Vec<bf16> {
+        let mut numbers = Vec::with_capacity(len);
+        while numbers.len() < len {
+            let part = &pool()[self.at..];
+            let part = &part[..part.len().min(len - numbers.len())];
+            numbers.extend_from_slice(part);
+            self.at = (self.at + part.len()) % POOL;
+        }
+        numbers
+    }
+}
+
+/// Copies of a job's memory that keep launches out of each other's caches, as far as that takes no more than 2,048.
+pub fn copies(job: &Job) -> usize {
+    let rotated = match job.kernel {
+        Kernel::Gather => GATHERED_BYTES,
+        _ => ROTATED_BYTES,
+    };
+    rotated
+        .div_ceil(work(job).bytes.max(1))
+        .clamp(2, MAX_COPIES) as usize
+}
+
+/// Puts `copies` copies of a job's memory on the device.
 ///
 /// # Errors
 /// What the device gives, [`Error::OutOfMemory`] above all.
-pub fn prepare(device: &Device, job: &Job, rotate: bool) -> Result<Prepared, Error> {
-    let copies = if rotate {
-        (ROTATED_BYTES.div_ceil(work(job).bytes.max(1)) as usize).clamp(2, MAX_COPIES)
-    } else {
-        1
+pub fn prepare(device: &Device, job: &Job, copies: usize) -> Result<Prepared, Failure> {
+    let random = &mut Random::default();
+    let answer = match job.kernel {
+        Kernel::Prefill => prefill(device, job, copies, random, false)?,
+        Kernel::PrefillLse => prefill(device, job, copies, random, true)?,
+        Kernel::Score => score(device, job, copies, random)?,
+        Kernel::Select => select(device, job, copies, random)?,
+        Kernel::Gather => gather(device, job, copies, random)?,
+        Kernel::Decode => decode(device, job, copies, random)?,
+        Kernel::RmsNorm => rms_norm(device, job, copies, random)?,
+        Kernel::Rope => rope(device, job, copies, random)?,
+        Kernel::SiluMul => silu_mul(device, job, copies, random)?,
+        Kernel::Sample => sample(device, job, copies, random)?,
+        Kernel::Embedding => embedding(device, job, copies, random)?,
+        Kernel::Advance => advance(device, job, copies)?,
     };
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let launch = match job.kernel {
-        Kernel::Prefill => prefill(device, job, copies, &mut random, false)?,
-        Kernel::PrefillLse => prefill(device, job, copies, &mut random, true)?,
-        Kernel::Score => score(device, job, copies, &mut random)?,
-        Kernel::Select => select(device, job, copies, &mut random)?,
-        Kernel::Gather => gather(device, job, copies, &mut random)?,
-        Kernel::Decode => decode(device, job, copies, &mut random)?,
-        Kernel::RmsNorm => rms_norm(device, job, copies, &mut random)?,
-        Kernel::Rope => rope(device, job, copies, &mut random)?,
-        Kernel::SiluMul => silu_mul(device, job, copies, &mut random)?,
-        Kernel::Sample => sample(device, job, copies, &mut random)?,
-    };
-    Ok(Prepared { copies, launch })
+    Ok(Prepared { copies, answer })
 }
 
 /// One of each copy.
@@ -94,7 +165,7 @@ fn prefill(
     copies: usize,
     random: &mut Random,
     lse: bool,
-) -> Result<Launch, Error> {
+) -> Result<Answer, Error> {
     let (shape_q, shape_kv) = shapes(job);
     let mut sets = each(copies, || {
         Ok((
@@ -106,16 +177,29 @@ fn prefill(
         ))
     })?;
     let (device, softmax_scale, seqlen) = (device.clone(), scale(job), job.seqlen);
-    Ok(Box::new(move |i| {
+    Ok(Box::new(move |ask| {
         let count = sets.len();
-        let (q, k, v, o, rows) = &mut sets[i % count];
+        let (q, k, v, o, rows) = &mut sets[ask.copy() % count];
+        if ask == Ask::Check {
+            let lse = if lse { Some(rows.download()?) } else { None };
+            let (q, k, v, o) = (q.download()?, k.download()?, v.download()?, o.download()?);
+            let tensors = expected::Attention {
+                q: &q,
+                k: &k,
+                v: &v,
+                shape_q,
+                shape_kv,
+                softmax_scale,
+            };
+            return tensors.check(&o, lse.as_deref());
+        }
         let lse = if lse {
             let shape = [shape_q[0], shape_q[2], seqlen];
             Some(RowsF32Mut::new(rows.view_mut(), shape)?)
         } else {
             None
         };
-        ops::prefill(
+        Ok(ops::prefill(
             &device,
             ops::PrefillParams {
                 q: Tensor::new(q.view(), shape_q)?,
@@ -128,7 +212,7 @@ fn prefill(
                 softmax_scale,
                 flags: None,
             },
-        )
+        )?)
     }))
 }
 
@@ -146,7 +230,7 @@ fn num_windows(job: &Job) -> usize {
     job.seqlen.saturating_sub(SUFFIX_LEN).div_ceil(WINDOW_LEN)
 }
 
-fn score(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Launch, Error> {
+fn score(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Answer, Error> {
     let (_, shape_kv) = shapes(job);
     let observing = SUFFIX_LEN.min(job.seqlen);
     let shape_q = [
@@ -157,10 +241,8 @@ fn score(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Resu
     ];
     let shape_lse = [job.batch, job.model.num_heads_q, observing];
     // About the log-sum-exp of scores within 1.
-    let lse = device.upload(&vec![
-        (job.seqlen as f32).ln() + 0.5;
-        shape_lse.iter().product()
-    ])?;
+    let lse_of_all = (job.seqlen as f32).ln() + 0.5;
+    let lse = device.upload(&vec![lse_of_all; shape_lse.iter().product()])?;
     let windows = num_windows(job);
     let mut sets = each(copies, || {
         Ok((
@@ -182,10 +264,21 @@ fn score(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Resu
     )?;
     let mut workspace = device.poisoned::<u8>(bytes)?;
     let (device, softmax_scale, batch) = (device.clone(), scale(job), job.batch);
-    Ok(Box::new(move |i| {
+    Ok(Box::new(move |ask| {
         let count = sets.len();
-        let (q, k, scores) = &mut sets[i % count];
-        ops::score(
+        let (q, k, scores) = &mut sets[ask.copy() % count];
+        if ask == Ask::Check {
+            let tensors = expected::Attention {
+                q: &q.download()?,
+                k: &k.download()?,
+                v: &[],
+                shape_q,
+                shape_kv,
+                softmax_scale,
+            };
+            return tensors.check_scores(lse_of_all, &scores.download()?, windows);
+        }
+        Ok(ops::score(
             &device,
             ops::ScoreParams {
                 input: ops::ScoreInput {
@@ -203,11 +296,11 @@ fn score(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Resu
                 workspace: workspace.view_mut(),
                 flags: None,
             },
-        )
+        )?)
     }))
 }
 
-fn select(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Launch, Error> {
+fn select(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Answer, Error> {
     let (windows, (_, keep), batch) = (num_windows(job), kept(job.seqlen), job.batch);
     let mut sets = each(copies, || {
         let scores = random.numbers(batch * windows);
@@ -221,10 +314,15 @@ fn select(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Res
     let num_windows = device.upload(&vec![windows as i32; batch])?;
     let num_keep = device.upload(&vec![keep as i32; batch])?;
     let device = device.clone();
-    Ok(Box::new(move |i| {
+    Ok(Box::new(move |ask| {
         let count = sets.len();
-        let (scores, indices, num_kept) = &mut sets[i % count];
-        ops::select(
+        let (scores, indices, num_kept) = &mut sets[ask.copy() % count];
+        if ask == Ask::Check {
+            expected::same("num_kept", &num_kept.download()?, &vec![keep as i32; batch])?;
+            let scores = scores.download()?;
+            return expected::check_selection(&scores, windows, &indices.download()?, keep);
+        }
+        Ok(ops::select(
             &device,
             ops::SelectParams {
                 scores: Matrix::new(scores.view(), batch, windows)?,
@@ -234,18 +332,18 @@ fn select(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Res
                 num_kept: num_kept.view_mut(),
                 flags: None,
             },
-        )
+        )?)
     }))
 }
 
-fn gather(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Launch, Error> {
+fn gather(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Answer, Error> {
     let (_, shape_kv) = shapes(job);
     let ((tokens, keep), windows, batch) = (kept(job.seqlen), num_windows(job), job.batch);
     let shape_cache = [batch, tokens, shape_kv[2], shape_kv[3]];
     let layout = CacheLayout::contiguous(shape_cache, Shape::new(shape_cache).tokens_outermost());
     // The layers of a group share the source's numbers and not its memory.
     let source = random.numbers(elements(shape_kv));
-    let mut sets = each(copies.min(4), || {
+    let mut sets = each(copies, || {
         each(LAYERS, || {
             Ok((
                 [device.upload(&source)?, device.upload(&source)?],
@@ -257,18 +355,29 @@ fn gather(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Res
         })
     })?;
     // Spread over the prompt, ascending.
-    let kept: Vec<i32> = (0..keep)
+    let chosen: Vec<i32> = (0..keep)
         .map(|i| (i * windows / keep.max(1)) as i32)
         .collect();
-    let indices = device.upload(&kept.repeat(batch))?;
+    let indices = device.upload(&chosen.repeat(batch))?;
     let num_kept = device.upload(&vec![keep as i32; batch])?;
     let mut kept_lens = device.poisoned::<i32>(batch)?;
     let observations = observations(device, job)?;
     let (device, seqlen) = (device.clone(), job.seqlen);
-    Ok(Box::new(move |i| {
+    Ok(Box::new(move |ask| {
         let count = sets.len();
+        if ask == Ask::Check {
+            let lens = vec![tokens as i32; batch];
+            expected::same("kept_lens", &kept_lens.download()?, &lens)?;
+            // All sources hold the same numbers.
+            let source = sets[0][0].0[0].download()?;
+            for cache in sets[0].iter().flat_map(|(_, caches)| caches) {
+                let cache = cache.download()?;
+                expected::check_gathered(&source, shape_kv, &cache, tokens, &chosen)?;
+            }
+            return Ok(());
+        }
         let mut layers = Vec::with_capacity(LAYERS);
-        for ([k, v], [k_cache, v_cache]) in &mut sets[i % count] {
+        for ([k, v], [k_cache, v_cache]) in &mut sets[ask.copy() % count] {
             layers.push(ops::GatherLayer {
                 k: Tensor::new(k.view(), shape_kv)?,
                 v: Tensor::new(v.view(), shape_kv)?,
@@ -278,7 +387,7 @@ fn gather(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Res
                 },
             });
         }
-        ops::gather(
+        Ok(ops::gather(
             &device,
             ops::GatherParams {
                 layers,
@@ -292,11 +401,11 @@ fn gather(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Res
                 kept_lens: kept_lens.view_mut(),
                 flags: None,
             },
-        )
+        )?)
     }))
 }
 
-fn decode(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Launch, Error> {
+fn decode(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Answer, Error> {
     let model = &job.model;
     let shape_q = [job.batch, 1, model.num_heads_q, model.head_dim];
     let shape_new = [job.batch, 1, model.num_heads_kv, model.head_dim];
@@ -320,11 +429,23 @@ fn decode(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Res
     let bytes = ops::decode_workspace_size::<bf16>(device, Shape::new(shape_q), &layout)?;
     let mut workspace = device.zeroed::<u8>(bytes)?;
     let (device, softmax_scale) = (device.clone(), scale(job));
-    Ok(Box::new(move |i| {
+    Ok(Box::new(move |ask| {
         let count = sets.len();
-        let (q, new, k_cache, v_cache, o) = &mut sets[i % count];
+        let (q, new, k_cache, v_cache, o) = &mut sets[ask.copy() % count];
+        if ask == Ask::Check {
+            let tensors = expected::Attention {
+                q: &q.download()?,
+                k: &k_cache.download()?,
+                v: &v_cache.download()?,
+                shape_q,
+                shape_kv: shape_cache,
+                softmax_scale,
+            };
+            tensors.check_appended(&new.download()?)?;
+            return tensors.check(&o.download()?, None);
+        }
         let token = Tensor::new(new.view(), shape_new)?;
-        ops::decode(
+        Ok(ops::decode(
             &device,
             ops::DecodeParams {
                 q: Tensor::new(q.view(), shape_q)?,
@@ -341,7 +462,7 @@ fn decode(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Res
                 workspace: workspace.view_mut(),
                 flags: None,
             },
-        )
+        )?)
     }))
 }
 
@@ -350,7 +471,7 @@ fn rms_norm(
     job: &Job,
     copies: usize,
     random: &mut Random,
-) -> Result<Launch, Error> {
+) -> Result<Answer, Error> {
     let (rows, hidden) = (job.batch * job.seqlen, job.model.hidden);
     let mut sets = each(copies, || {
         Ok((
@@ -361,10 +482,14 @@ fn rms_norm(
     })?;
     let weight = device.upload(&random.numbers(hidden))?;
     let device = device.clone();
-    Ok(Box::new(move |i| {
+    Ok(Box::new(move |ask| {
         let count = sets.len();
-        let (x, sum, out) = &mut sets[i % count];
-        ops::rms_norm(
+        let (x, sum, out) = &mut sets[ask.copy() % count];
+        if ask == Ask::Check {
+            let (sum, weight) = (sum.download()?, weight.download()?);
+            return expected::check_norm(&sum, &weight, 1e-5, &out.download()?);
+        }
+        Ok(ops::rms_norm(
             &device,
             ops::RmsNormParams {
                 x: InOut::Apart(
@@ -379,11 +504,14 @@ fn rms_norm(
                 weight: weight.view(),
                 eps: 1e-5,
             },
-        )
+        )?)
     }))
 }
 
-fn rope(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Launch, Error> {
+/// The base of the rotary embedding's frequencies.
+const THETA: f64 = 500_000.0;
+
+fn rope(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Answer, Error> {
     let tokens = job.batch * job.seqlen;
     let model = &job.model;
     let shape_q = [1, tokens, model.num_heads_q, model.head_dim];
@@ -396,12 +524,20 @@ fn rope(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Resul
     })?;
     let positions: Vec<i32> = (0..tokens as i32).collect();
     let positions = device.upload(&positions)?;
-    let turns = device.upload(&ops::rope_turns(model.head_dim, 500_000.0, None)?)?;
+    let turns = device.upload(&ops::rope_turns(model.head_dim, THETA, None)?)?;
+    let before = (sets[0].0.download()?, sets[0].1.download()?);
+    let head_dim = model.head_dim;
     let device = device.clone();
-    Ok(Box::new(move |i| {
+    Ok(Box::new(move |ask| {
         let count = sets.len();
-        let (q, k) = &mut sets[i % count];
-        ops::rope(
+        let (q, k) = &mut sets[ask.copy() % count];
+        if ask == Ask::Check {
+            for (what, before, after) in [("q", &before.0, q), ("k", &before.1, k)] {
+                expected::check_rope(what, before, &after.download()?, tokens, head_dim, THETA)?;
+            }
+            return Ok(());
+        }
+        Ok(ops::rope(
             &device,
             ops::RopeParams {
                 q: TensorMut::new(q.view_mut(), shape_q)?,
@@ -409,7 +545,7 @@ fn rope(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Resul
                 positions: positions.view(),
                 turns: turns.view(),
             },
-        )
+        )?)
     }))
 }
 
@@ -418,7 +554,7 @@ fn silu_mul(
     job: &Job,
     copies: usize,
     random: &mut Random,
-) -> Result<Launch, Error> {
+) -> Result<Answer, Error> {
     let (rows, columns) = (job.batch * job.seqlen, job.model.intermediate);
     let mut sets = each(copies, || {
         Ok((
@@ -428,10 +564,14 @@ fn silu_mul(
         ))
     })?;
     let device = device.clone();
-    Ok(Box::new(move |i| {
+    Ok(Box::new(move |ask| {
         let count = sets.len();
-        let (gate, up, out) = &mut sets[i % count];
-        ops::silu_mul(
+        let (gate, up, out) = &mut sets[ask.copy() % count];
+        if ask == Ask::Check {
+            let (gate, up) = (gate.download()?, up.download()?);
+            return expected::check_silu_mul(&gate, &up, columns, &out.download()?);
+        }
+        Ok(ops::silu_mul(
             &device,
             ops::SiluMulParams {
                 gate: InOut::Apart(
@@ -440,11 +580,11 @@ fn silu_mul(
                 ),
                 up: Matrix::new(up.view(), rows, columns)?,
             },
-        )
+        )?)
     }))
 }
 
-fn sample(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Launch, Error> {
+fn sample(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Result<Answer, Error> {
     let (rows, vocab) = (job.batch * job.seqlen, job.model.vocab);
     let mut sets = each(copies, || {
         Ok((
@@ -453,10 +593,13 @@ fn sample(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Res
         ))
     })?;
     let device = device.clone();
-    Ok(Box::new(move |i| {
+    Ok(Box::new(move |ask| {
         let count = sets.len();
-        let (logits, tokens) = &mut sets[i % count];
-        ops::sample(
+        let (logits, tokens) = &mut sets[ask.copy() % count];
+        if ask == Ask::Check {
+            return expected::check_sample(&logits.download()?, vocab, &tokens.download()?);
+        }
+        Ok(ops::sample(
             &device,
             ops::SampleParams {
                 logits: Matrix::new(logits.view(), rows, vocab)?,
@@ -464,6 +607,64 @@ fn sample(device: &Device, job: &Job, copies: usize, random: &mut Random) -> Res
                 tokens: tokens.view_mut(),
                 flags: None,
             },
-        )
+        )?)
+    }))
+}
+
+fn embedding(
+    device: &Device,
+    job: &Job,
+    copies: usize,
+    random: &mut Random,
+) -> Result<Answer, Error> {
+    let (rows, hidden, vocab) = (job.batch * job.seqlen, job.model.hidden, job.model.vocab);
+    // One table, as models have it; each copy reads other rows of it.
+    let table = device.upload(&random.numbers(vocab * hidden))?;
+    let mut next = 0;
+    let mut sets = each(copies, || {
+        let ids: Vec<i32> = (0..rows)
+            .map(|_| {
+                // A large odd step: rows far apart, and each once before any comes again.
+                next = (next + 48_271) % vocab;
+                next as i32
+            })
+            .collect();
+        Ok((
+            device.upload(&ids)?,
+            device.poisoned::<bf16>(rows * hidden)?,
+        ))
+    })?;
+    let device = device.clone();
+    Ok(Box::new(move |ask| {
+        let count = sets.len();
+        let (ids, out) = &mut sets[ask.copy() % count];
+        if ask == Ask::Check {
+            let (table, ids) = (table.download()?, ids.download()?);
+            return expected::check_embedding(&table, &ids, hidden, &out.download()?);
+        }
+        Ok(ops::embedding(
+            &device,
+            ops::EmbeddingParams {
+                table: Matrix::new(table.view(), vocab, hidden)?,
+                ids: ids.view(),
+                out: MatrixMut::new(out.view_mut(), rows, hidden)?,
+                flags: None,
+            },
+        )?)
+    }))
+}
+
+fn advance(device: &Device, job: &Job, copies: usize) -> Result<Answer, Error> {
+    let before = vec![job.seqlen as i32; job.batch];
+    let mut sets = each(copies, || device.upload(&before))?;
+    let device = device.clone();
+    Ok(Box::new(move |ask| {
+        let count = sets.len();
+        let lens = &mut sets[ask.copy() % count];
+        if ask == Ask::Check {
+            let after: Vec<i32> = before.iter().map(|len| len + 1).collect();
+            return expected::same("the lengths", &lens.download()?, &after);
+        }
+        Ok(ops::advance(&device, lens.view_mut(), 1)?)
     }))
 }

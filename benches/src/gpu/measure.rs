@@ -1,24 +1,24 @@
 //! Ours and the peers by turns.
 
-use windowkv_kernels::Error;
-
+use super::Failure;
 use super::clock::Clock;
 use super::floor::work;
-use super::launch::prepare;
+use super::launch::{copies, prepare};
+use super::machine::clocks_under;
 use super::peer::Peers;
 use super::shape::Job;
 use crate::record::{Ceilings, Line, PeerTimes, Skipped, Times};
 
 /// Seconds that one round of one contender should take.
-const ROUND_SECONDS: f64 = 0.02;
+pub const ROUND_SECONDS: f64 = 0.01;
 /// Launches of a round, at most.
-const MAX_LAUNCHES: usize = 400;
+const MAX_LAUNCHES: usize = 4000;
 
-/// Times a job in `rounds` rounds. In each, ours and every peer come once; every other round in the opposite order, so
-/// that a drift of the clocks meets all alike (ABBA). What a peer cannot do is `skipped`.
+/// Times a job in `rounds` rounds, after a check of what it writes. In each, ours and every peer come once; every other
+/// round in the opposite order, so that a drift of the clocks meets all alike (ABBA). What a peer cannot do is `skipped`.
 ///
 /// # Errors
-/// What our own launches give.
+/// What our own launches give, and [`Failure::Wrong`].
 pub fn measure(
     clock: &Clock,
     peers: Option<&mut Peers>,
@@ -26,29 +26,18 @@ pub fn measure(
     rounds: usize,
     ceilings: Option<&Ceilings>,
     skipped: &mut Vec<Skipped>,
-) -> Result<Line, Error> {
-    let what = format!(
-        "{} {} {}x{}",
-        job.kernel.name(),
-        job.model.name,
-        job.batch,
-        job.seqlen
-    );
-    let mut prepared = prepare(clock.device(), job, clock.is_gpu())?;
-    let first = clock.batch(&mut prepared, 1)?;
-    let once = clock.time(&mut prepared, &first)?;
-    let launches = if clock.is_gpu() {
-        ((ROUND_SECONDS / once.max(1e-7)) as usize).clamp(3, MAX_LAUNCHES)
-    } else {
-        1
-    };
-    let batch = clock.batch(&mut prepared, launches)?;
-    clock.time(&mut prepared, &batch)?;
+) -> Result<Line, Failure> {
+    let what = job.name();
+    let copies = if clock.is_gpu() { copies(job) } else { 1 };
+    let mut prepared = prepare(clock.device(), job, copies)?;
+    prepared.launch(0)?;
+    prepared.check()?;
+    let batch = clock.batch(&mut prepared, ROUND_SECONDS, MAX_LAUNCHES)?;
 
     let mut contenders: Vec<(String, Vec<f64>)> = Vec::new();
     let mut process = peers;
     if let Some(process) = &mut process {
-        match process.prepare(job) {
+        match process.prepare(job, copies, (ROUND_SECONDS, MAX_LAUNCHES)) {
             Ok(of_job) => {
                 contenders = of_job.peers.into_iter().map(|p| (p, Vec::new())).collect();
                 skipped.extend(of_job.skipped.into_iter().map(|(peer, why)| Skipped {
@@ -62,6 +51,8 @@ pub fn measure(
             }),
         }
     }
+    // Only now: while the peers got ready the GPU may have been idle.
+    clock.warm_up(&mut prepared, &batch)?;
     let mut ours = Vec::new();
     let mut failed: Vec<usize> = Vec::new();
     for round in 0..rounds {
@@ -95,10 +86,18 @@ pub fn measure(
             ours.push(clock.time(&mut prepared, &batch)?);
         }
     }
+    let clocks = clocks_under(clock, &mut prepared, &batch)?.unwrap_or_else(|why| {
+        // The reason is that of all lines.
+        let what = "the clocks under load".to_owned();
+        let note = Skipped { what, why };
+        if !skipped.contains(&note) {
+            skipped.push(note);
+        }
+        None
+    });
     let ours = Times::new(ours);
     let work = work(job);
-    let floor_seconds = ceilings
-        .map(|c| work.floor_seconds(c.copy_bytes_per_second, c.product_operations_per_second));
+    let floor_seconds = ceilings.and_then(|c| c.floor_seconds(work.bytes, work.operations));
     let peers = contenders.into_iter().enumerate();
     let peers = peers.filter(|(index, _)| !failed.contains(index));
     let peers = peers.map(|(_, (name, times))| {
@@ -115,12 +114,13 @@ pub fn measure(
         batch: job.batch,
         seqlen: job.seqlen,
         dtype: "bf16".to_owned(),
-        launches,
-        copies: prepared.copies,
+        launches: batch.launches(),
+        copies: prepared.copies.min(batch.launches()),
         bytes: work.bytes,
         operations: work.operations,
         part_of_floor: floor_seconds.map(|floor| floor / ours.seconds),
         floor_seconds,
+        clocks,
         peers: peers.collect(),
         ours,
     })

@@ -74,6 +74,19 @@ pub struct Job {
     pub seqlen: usize,
 }
 
+impl Job {
+    /// As messages name it.
+    pub fn name(&self) -> String {
+        format!(
+            "{} {} {}x{}",
+            self.kernel.name(),
+            self.model.name,
+            self.batch,
+            self.seqlen
+        )
+    }
+}
+
 /// The kernels, as records name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
@@ -97,11 +110,15 @@ pub enum Kernel {
     SiluMul,
     /// The largest logit of each row.
     Sample,
+    /// Rows of the vocabulary's table.
+    Embedding,
+    /// The lengths of the caches after a step.
+    Advance,
 }
 
 impl Kernel {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Prefill,
         Self::PrefillLse,
         Self::Score,
@@ -112,6 +129,16 @@ impl Kernel {
         Self::Rope,
         Self::SiluMul,
         Self::Sample,
+        Self::Embedding,
+        Self::Advance,
+    ];
+    /// Those of a layer's rows, beside attention and compression.
+    pub const ROWS: [Self; 5] = [
+        Self::RmsNorm,
+        Self::Rope,
+        Self::SiluMul,
+        Self::Sample,
+        Self::Embedding,
     ];
 
     /// As records name it.
@@ -127,6 +154,8 @@ impl Kernel {
             Self::Rope => "rope",
             Self::SiluMul => "silu_mul",
             Self::Sample => "sample",
+            Self::Embedding => "embedding",
+            Self::Advance => "advance",
         }
     }
 }
@@ -136,70 +165,139 @@ impl Kernel {
 pub enum JobSet {
     /// Llama-3-8B's layer, the sizes that the goals name: some two minutes.
     Main,
-    /// The other models, and up to 128k tokens.
+    /// The other models, odd lengths, and up to 128k tokens.
     Rest,
     /// A shape for the emulated GPU.
     Tiny,
 }
 
 impl JobSet {
-    /// The jobs, the most telling first: a run may be cut off.
+    /// The jobs, none twice, the most telling first: a run may be cut off.
     pub fn jobs(self) -> Vec<Job> {
-        let job = |kernel, model, batch, seqlen| Job {
-            kernel,
-            model,
-            batch,
-            seqlen,
-        };
-        let [llama_8b, llama_1b, qwen] = MODELS;
-        let mut jobs = Vec::new();
         match self {
-            Self::Main => {
-                for seqlen in [16384, 4096, 1024, 32768, 2048, 8192] {
-                    jobs.push(job(Kernel::Prefill, llama_8b, 1, seqlen));
-                }
-                jobs.push(job(Kernel::PrefillLse, llama_8b, 1, 16384));
-                for seqlen in [16384, 131_072] {
-                    for kernel in [Kernel::Score, Kernel::Select, Kernel::Gather] {
-                        jobs.push(job(kernel, llama_8b, 1, seqlen));
-                    }
-                }
-                for (batch, seqlen) in [(1, 2048), (8, 2048), (32, 2048), (1, 512), (8, 16384)] {
-                    jobs.push(job(Kernel::Decode, llama_8b, batch, seqlen));
-                }
-                for kernel in [
-                    Kernel::RmsNorm,
-                    Kernel::Rope,
-                    Kernel::SiluMul,
-                    Kernel::Sample,
-                ] {
-                    jobs.push(job(kernel, llama_8b, 8, 1));
-                }
-            }
+            Self::Main => main(),
             Self::Rest => {
-                for model in [llama_1b, qwen] {
-                    for seqlen in [1024, 4096, 8192, 16384] {
-                        jobs.push(job(Kernel::Prefill, model, 1, seqlen));
-                    }
-                    jobs.push(job(Kernel::Score, model, 1, 16384));
-                    jobs.push(job(Kernel::Gather, model, 1, 16384));
-                    for batch in [1, 8, 64] {
-                        jobs.push(job(Kernel::Decode, model, batch, 2048));
+                let main = main();
+                let mut jobs: Vec<Job> = Vec::new();
+                for job in rest() {
+                    if !main.contains(&job) && !jobs.contains(&job) {
+                        jobs.push(job);
                     }
                 }
-                for kernel in [Kernel::RmsNorm, Kernel::Rope, Kernel::SiluMul] {
-                    jobs.push(job(kernel, llama_8b, 1, 16384));
-                }
-                for seqlen in [1, 17, 127, 1000, 2049, 12345, 65536, 131_072] {
-                    jobs.push(job(Kernel::Prefill, llama_8b, 1, seqlen));
-                }
+                jobs
             }
-            Self::Tiny => {
-                for kernel in Kernel::ALL {
-                    jobs.push(job(kernel, TINY, 2, 96));
+            Self::Tiny => Kernel::ALL
+                .into_iter()
+                .map(|kernel| job(kernel, TINY, 2, 96))
+                .collect(),
+        }
+    }
+}
+
+fn job(kernel: Kernel, model: ModelShape, batch: usize, seqlen: usize) -> Job {
+    Job {
+        kernel,
+        model,
+        batch,
+        seqlen,
+    }
+}
+
+/// What compresses a prompt.
+const COMPRESSION: [Kernel; 3] = [Kernel::Score, Kernel::Select, Kernel::Gather];
+
+fn main() -> Vec<Job> {
+    let [llama_8b, ..] = MODELS;
+    let mut jobs = Vec::new();
+    for seqlen in [16384, 4096, 1024, 32768, 2048, 8192] {
+        jobs.push(job(Kernel::Prefill, llama_8b, 1, seqlen));
+    }
+    jobs.push(job(Kernel::PrefillLse, llama_8b, 1, 16384));
+    for seqlen in [16384, 131_072] {
+        jobs.extend(COMPRESSION.map(|kernel| job(kernel, llama_8b, 1, seqlen)));
+    }
+    for (batch, seqlen) in [(1, 2048), (8, 2048), (32, 2048), (1, 512), (8, 16384)] {
+        jobs.push(job(Kernel::Decode, llama_8b, batch, seqlen));
+    }
+    jobs.extend(Kernel::ROWS.map(|kernel| job(kernel, llama_8b, 8, 1)));
+    jobs.push(job(Kernel::Advance, llama_8b, 8, 1));
+    jobs
+}
+
+fn rest() -> Vec<Job> {
+    let [llama_8b, llama_1b, qwen] = MODELS;
+    let mut jobs = vec![
+        job(Kernel::Prefill, llama_8b, 1, 65536),
+        job(Kernel::Prefill, llama_8b, 1, 131_072),
+    ];
+    // Each kernel of each model, then more lengths.
+    for seqlen in [16384, 1024, 131_072, 4096, 8192, 32768, 65536] {
+        for model in [llama_1b, qwen, llama_8b] {
+            jobs.push(job(Kernel::Prefill, model, 1, seqlen));
+            jobs.extend(COMPRESSION.map(|kernel| job(kernel, model, 1, seqlen)));
+            // The cache without compression.
+            jobs.push(job(Kernel::Decode, model, 1, seqlen));
+        }
+        if seqlen == 16384 {
+            for model in MODELS {
+                jobs.push(job(Kernel::PrefillLse, model, 1, seqlen));
+                for batch in [1, 8, 64] {
+                    jobs.push(job(Kernel::Decode, model, batch, 2048));
+                }
+                for (batch, seqlen) in [(8, 1), (1, 1024), (1, 16384)] {
+                    // A prompt's last row alone is sampled from.
+                    let kernels = Kernel::ROWS.into_iter();
+                    let kernels = kernels.filter(|k| seqlen == 1 || *k != Kernel::Sample);
+                    jobs.extend(kernels.map(|kernel| job(kernel, model, batch, seqlen)));
+                }
+                jobs.push(job(Kernel::Advance, model, 64, 1));
+            }
+            for seqlen in [1, 17, 127, 1000, 2049, 12345] {
+                jobs.push(job(Kernel::Prefill, llama_8b, 1, seqlen));
+            }
+        }
+    }
+    jobs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every kernel for every model; those over a prompt from 1k to 128k tokens.
+    #[test]
+    fn every_kernel_has_every_model() {
+        let mut jobs = JobSet::Main.jobs();
+        jobs.extend(JobSet::Rest.jobs());
+        for (index, job) in jobs.iter().enumerate() {
+            assert!(!jobs[..index].contains(job), "{} twice", job.name());
+        }
+        let has = |kernel, model: ModelShape, seqlen| {
+            let found = jobs
+                .iter()
+                .any(|j| j.kernel == kernel && j.model == model && seqlen == j.seqlen);
+            assert!(found, "{} {} {seqlen}", kernel.name(), model.name);
+        };
+        for model in MODELS {
+            for kernel in Kernel::ROWS {
+                has(kernel, model, 1);
+            }
+            has(Kernel::Advance, model, 1);
+            has(Kernel::PrefillLse, model, 16384);
+            for seqlen in [1024, 4096, 8192, 16384, 32768, 65536, 131_072] {
+                for kernel in COMPRESSION
+                    .into_iter()
+                    .chain([Kernel::Prefill, Kernel::Decode])
+                {
+                    has(kernel, model, seqlen);
                 }
             }
         }
-        jobs
+        let tiny = JobSet::Tiny.jobs();
+        assert!(
+            Kernel::ALL
+                .iter()
+                .all(|k| tiny.iter().any(|j| j.kernel == *k))
+        );
     }
 }

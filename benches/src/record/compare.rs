@@ -27,11 +27,24 @@ pub struct Change {
     pub verdict: Verdict,
 }
 
-/// The lines of both records, the greatest changes first.
+/// What two records have to say of each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// The lines of both, the greatest changes first.
+    pub changes: Vec<Change>,
+    /// What should be known before they are believed: a record that is not valid.
+    pub doubts: Vec<String>,
+    /// Names of lines that only the old record has.
+    pub only_old: Vec<String>,
+    /// Names of lines that only the new record has.
+    pub only_new: Vec<String>,
+}
+
+/// Compares them.
 ///
 /// # Errors
 /// Records of different devices: their times say nothing about the program.
-pub fn changes(old: &Record, new: &Record) -> Result<Vec<Change>, String> {
+pub fn compare(old: &Record, new: &Record) -> Result<Comparison, String> {
     if old.device != new.device {
         return Err(format!(
             "the records are of {} and {}: compare records of one device",
@@ -47,7 +60,27 @@ pub fn changes(old: &Record, new: &Record) -> Result<Vec<Change>, String> {
         })
         .collect();
     changes.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
-    Ok(changes)
+    let doubts = [("old", old), ("new", new)]
+        .into_iter()
+        .filter_map(|(which, record)| {
+            let why = record.shortcoming();
+            let why = why.unwrap_or_else(|| "it was not finished".to_owned());
+            (!record.valid).then(|| format!("The {which} record is not valid: {why}."))
+        });
+    Ok(Comparison {
+        changes,
+        doubts: doubts.collect(),
+        only_old: only(old, new),
+        only_new: only(new, old),
+    })
+}
+
+/// Names of lines that `this` has and `other` has not.
+fn only(this: &Record, other: &Record) -> Vec<String> {
+    let names = this.lines.iter().map(Line::name);
+    names
+        .filter(|name| !other.lines.iter().any(|line| line.name() == *name))
+        .collect()
 }
 
 fn change(old: &Line, new: &Line) -> Change {
@@ -67,9 +100,18 @@ fn change(old: &Line, new: &Line) -> Change {
     }
 }
 
-/// As Markdown: what changed, and how many did not.
-pub fn markdown(changes: &[Change]) -> String {
+/// As Markdown: what changed, how many did not, and what could not be compared.
+pub fn markdown(comparison: &Comparison) -> String {
+    let Comparison {
+        changes,
+        doubts,
+        only_old,
+        only_new,
+    } = comparison;
     let mut text = String::new();
+    for doubt in doubts {
+        text += &format!("{doubt}\n\n");
+    }
     for (verdict, title) in [(Verdict::Faster, "Faster"), (Verdict::Slower, "Slower")] {
         let those: Vec<&Change> = changes.iter().filter(|c| c.verdict == verdict).collect();
         if those.is_empty() {
@@ -85,8 +127,15 @@ pub fn markdown(changes: &[Change]) -> String {
         .iter()
         .filter(|c| c.verdict == Verdict::Same)
         .count();
-    text + &format!(
+    text += &format!(
         "{same} of {} lines are the same within the noise.\n",
         changes.len()
-    )
+    );
+    for (names, title) in [(only_old, "old"), (only_new, "new")] {
+        if !names.is_empty() {
+            text += &format!("\nOnly in the {title} record:\n\n");
+            names.iter().for_each(|name| text += &format!("- {name}\n"));
+        }
+    }
+    text
 }

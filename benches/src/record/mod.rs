@@ -1,16 +1,21 @@
 //! What was measured on a GPU: the form of `benches/record/<device>/<date>-<topic>.json`, and what is made of it.
 //!
 //! ```text
-//! this file  the form, and whether a record holds together
+//! this file  the form
+//! check      whether a record holds together, and whether it may be called valid
 //! table      a record as Markdown
+//! roofline   a record as a picture
 //! compare    two records: what became faster or slower beyond the noise
-//! readme     the section of README.md that shows the newest record
+//! readme     the section of README.md that shows the newest records
 //! ```
-//! The roofline is drawn by `windowkv_model::evaluation::picture`.
 
+mod check;
 pub mod compare;
 pub mod readme;
+pub mod roofline;
 pub mod table;
+
+pub use check::REQUIRED_STEPS;
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +23,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// Bytes of rotated memory below which a launch may find its inputs in the L2 cache: twice that of the largest GPU so far.
+const COLD_BYTES: u64 = 256 << 20;
 
 /// The name and version of the form.
 pub const SCHEMA: &str = "windowkv-gpu-record/1";
@@ -39,11 +47,12 @@ pub struct Record {
     pub commit: String,
     /// The GPU's name, `emulated` for the emulated one.
     pub device: String,
-    /// Driver, nvcc, PyTorch and so on, as they name themselves.
+    /// Driver, the nvcc and rustc that built the programs, PyTorch and so on, as they name themselves.
     pub versions: Value,
     /// nvidia-smi, uname and the like, as they came, before and after.
     pub raw: Vec<Raw>,
-    /// Whether every check passed. A record that is not valid is no evidence of anything.
+    /// Whether every check was made and passed: false until the run's end. A record that is not valid is no evidence of
+    /// anything.
     pub valid: bool,
     /// Checks and other commands, in their order.
     pub steps: Vec<Step>,
@@ -78,8 +87,20 @@ pub enum Status {
     Failed,
     /// Not before its time was up.
     TimedOut,
-    /// It was not run.
+    /// It was not run, or could not do its work here.
     Skipped,
+}
+
+/// What a step's end means for the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Needed {
+    /// The record is invalid unless the step passes.
+    ToPass,
+    /// The record is invalid when the step fails; it may be skipped or run out of time.
+    NotToFail,
+    /// Nothing.
+    No,
 }
 
 /// A command of the run.
@@ -90,8 +111,8 @@ pub struct Step {
     pub name: String,
     /// How it ended.
     pub status: Status,
-    /// Whether the record is invalid unless it passes.
-    pub required: bool,
+    /// What its end means for the record.
+    pub needed: Needed,
     /// How long it took.
     pub seconds: f64,
     /// The last lines of its output, or why it was not run.
@@ -104,10 +125,38 @@ pub struct Step {
 pub struct Ceilings {
     /// `begin` or `end` of the run.
     pub when: String,
-    /// Of a copy of 1 GiB, read plus written.
+    /// Of a large copy of random bytes, read plus written.
     pub copy_bytes_per_second: f64,
-    /// Of a bf16 product of 8,192 x 8,192 x 8,192 by PyTorch, where it is at hand.
+    /// Of a bf16 product of 8,192 x 8,192 x 8,192 random numbers, by cuBLASLt or else by PyTorch; nothing where neither
+    /// is at hand.
     pub product_operations_per_second: Option<f64>,
+}
+
+impl Ceilings {
+    /// Seconds that no version runs much faster than: those of moving `bytes` (read plus written) or of `operations`
+    /// of matrix products, whichever are more. Nothing where there are operations and their rate is not known.
+    pub fn floor_seconds(&self, bytes: u64, operations: u64) -> Option<f64> {
+        let moved = bytes as f64 / self.copy_bytes_per_second;
+        if operations == 0 {
+            return Some(moved);
+        }
+        let rate = self.product_operations_per_second?;
+        Some(moved.max(operations as f64 / rate))
+    }
+}
+
+/// The GPU as `nvidia-smi` has it while a kernel runs again and again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clocks {
+    /// Of the multiprocessors.
+    pub sm_mhz: f64,
+    /// Of the memory.
+    pub memory_mhz: f64,
+    /// Drawn.
+    pub watts: f64,
+    /// Of the GPU.
+    pub celsius: f64,
 }
 
 /// Seconds of one launch, round by round.
@@ -172,16 +221,18 @@ pub struct Line {
     pub dtype: String,
     /// Launches of a round.
     pub launches: usize,
-    /// Copies of the memory that they take turns with.
+    /// Copies of the memory that they take turns with; some tensors may be shared (a weight, positions).
     pub copies: usize,
     /// The fewest bytes that can be moved.
     pub bytes: u64,
     /// Operations of matrix products.
     pub operations: u64,
-    /// The time that bytes and operations take at the ceilings.
+    /// The time that bytes and operations take at the ceilings of the begin.
     pub floor_seconds: Option<f64>,
     /// The floor over our time: 1 cannot be beaten.
     pub part_of_floor: Option<f64>,
+    /// The GPU under this load, after the last round.
+    pub clocks: Option<Clocks>,
     /// Our times.
     pub ours: Times,
     /// Those of the peers that could run it.
@@ -195,6 +246,11 @@ impl Line {
             "{} {} {}x{} {}",
             self.kernel, self.model, self.batch, self.seqlen, self.dtype
         )
+    }
+
+    /// Whether all copies together are so small that they may stay in the L2 cache.
+    pub fn is_l2_warm(&self) -> bool {
+        self.copies as u64 * self.bytes < COLD_BYTES
     }
 
     /// The fastest peer.
@@ -226,88 +282,65 @@ impl Record {
         Ok(record)
     }
 
-    /// Writes it, whole or not at all.
+    /// Notes what was not run, once.
+    pub fn skip(&mut self, what: &str, why: &str) {
+        let skipped = Skipped {
+            what: what.to_owned(),
+            why: why.to_owned(),
+        };
+        if !self.skipped.contains(&skipped) {
+            self.skipped.push(skipped);
+        }
+    }
+
+    /// Writes it, and beside it as `.md` its [table](table::whole), each whole or not at all.
     ///
     /// # Errors
     /// What the system says, with the file's name.
     pub fn write(&self, path: &Path) -> Result<(), String> {
         let text = serde_json::to_string_pretty(self).expect("a record has text keys") + "\n";
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let written = tempfile::Builder::new()
-            .permissions(PermissionsExt::from_mode(0o666))
-            .tempfile_in(folder.unwrap_or(Path::new(".")))
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.persist(path).map_err(|error| error.error)
-            });
-        written
-            .map(|_| ())
-            .map_err(|error| format!("{}: {error}", path.display()))
-    }
-
-    /// Whether it holds together: the form's name, times that are times, medians and ratios that follow from the
-    /// rounds, no line twice, and `valid` only where every required step passed.
-    ///
-    /// # Errors
-    /// The first thing that is wrong.
-    pub fn check(&self) -> Result<(), String> {
-        if self.schema != SCHEMA {
-            return Err(format!("schema is {:?}, not {SCHEMA:?}", self.schema));
-        }
-        if humantime::parse_rfc3339(&self.date).is_err() {
-            return Err(format!("date is {:?}, not of RFC 3339", self.date));
-        }
-        let passed = |step: &Step| !step.required || step.status == Status::Passed;
-        if let Some(step) = self.steps.iter().find(|step| self.valid && !passed(step)) {
-            return Err(format!("valid, but the step {} did not pass", step.name));
-        }
-        for ceilings in &self.ceilings {
-            let product = ceilings.product_operations_per_second.unwrap_or(1.0);
-            if !(ceilings.copy_bytes_per_second > 0.0 && product > 0.0) {
-                return Err(format!("a ceiling is not above 0: {ceilings:?}"));
-            }
-        }
-        let mut names: Vec<String> = self.lines.iter().map(Line::name).collect();
-        names.sort();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("two lines for {}", twice[0]));
-        }
-        for line in &self.lines {
-            let wrong = |what: String| format!("{}: {what}", line.name());
-            check_times(&line.ours).map_err(wrong)?;
-            if line.bytes == 0 {
-                return Err(wrong("no bytes".to_owned()));
-            }
-            if let (Some(floor), Some(part)) = (line.floor_seconds, line.part_of_floor) {
-                check_close("part_of_floor", part, floor / line.ours.seconds).map_err(wrong)?;
-            }
-            for peer in &line.peers {
-                check_times(&peer.times).map_err(|what| wrong(format!("{}: {what}", peer.name)))?;
-                check_close("ratio", peer.ratio, peer.times.seconds / line.ours.seconds)
-                    .map_err(|what| wrong(format!("{}: {what}", peer.name)))?;
-            }
-        }
-        Ok(())
+        write_whole(path, &text)?;
+        write_whole(&path.with_extension("md"), &table::whole(self))
     }
 }
 
-fn check_times(times: &Times) -> Result<(), String> {
-    if times.rounds.is_empty() || times.rounds.iter().any(|s| !(*s > 0.0 && s.is_finite())) {
-        return Err(format!("rounds are {:?}", times.rounds));
-    }
-    check_close(
-        "the median",
-        times.seconds,
-        Times::new(times.rounds.clone()).seconds,
-    )
+fn write_whole(path: &Path, text: &str) -> Result<(), String> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let written = tempfile::Builder::new()
+        .permissions(PermissionsExt::from_mode(0o666))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.persist(path).map_err(|error| error.error)
+        });
+    written
+        .map(|_| ())
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn check_close(what: &str, found: f64, expected: f64) -> Result<(), String> {
-    if (found - expected).abs() <= 1e-6 * expected.abs() {
-        Ok(())
-    } else {
-        Err(format!("{what} is {found}, its numbers give {expected}"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_is_the_slower_of_both_and_unknown_without_a_rate() {
+        let ceilings = |copy_bytes_per_second, product_operations_per_second| Ceilings {
+            when: "begin".to_owned(),
+            copy_bytes_per_second,
+            product_operations_per_second,
+        };
+        assert_eq!(
+            ceilings(1e3, Some(1e3)).floor_seconds(4000, 1000),
+            Some(4.0)
+        );
+        assert_eq!(
+            ceilings(1e6, Some(1e2)).floor_seconds(4000, 1000),
+            Some(10.0)
+        );
+        assert_eq!(ceilings(1e3, None).floor_seconds(4000, 0), Some(4.0));
+        // Of a product only the bytes would be known, and a share of them would flatter.
+        assert_eq!(ceilings(1e3, None).floor_seconds(4000, 1), None);
     }
 }

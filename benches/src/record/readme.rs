@@ -35,7 +35,7 @@ pub fn records(dir: &Path) -> Result<Vec<(PathBuf, Record)>, String> {
     Ok(records)
 }
 
-/// The section for these records: the newest valid one of each device.
+/// The section for these records: the newest valid one of each device and topic.
 pub fn section(records: &[(PathBuf, Record)]) -> String {
     let mut text = String::new();
     let shown = records.iter().filter(|(_, r)| r.valid && !r.synthetic);
@@ -43,7 +43,7 @@ pub fn section(records: &[(PathBuf, Record)]) -> String {
     for pair in shown {
         match newest
             .iter_mut()
-            .find(|other| other.1.device == pair.1.device)
+            .find(|other| (&other.1.device, &other.1.topic) == (&pair.1.device, &pair.1.topic))
         {
             Some(other) if other.1.date < pair.1.date => *other = pair,
             Some(_) => {}

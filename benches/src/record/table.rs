@@ -1,6 +1,12 @@
 //! A record as Markdown.
 
-use super::{Line, Record, Status};
+use super::{Clocks, Line, Record, Status};
+
+/// Seconds below which a floor says nothing: no launch is that short.
+const LEAST_FLOOR: f64 = 1e-6;
+
+/// The mark of a line whose launches may find their inputs in the L2 cache.
+const WARM: &str = "(L2-warm)";
 
 /// Seconds as a person reads them.
 fn time(seconds: f64) -> String {
@@ -21,7 +27,7 @@ fn rate(line: &Line) -> String {
     }
 }
 
-/// One row a line: time, spread, rate, part of the floor, the best peer.
+/// One row a line: time, spread, rate, part of the floor, the best peer; below, what its marks mean.
 pub fn lines(record: &Record) -> String {
     let mut text = String::from(
         "| kernel | layer | batch x tokens | time | least to most | rate | of the floor | best peer | peer / ours |\n\
@@ -30,13 +36,20 @@ pub fn lines(record: &Record) -> String {
     for line in &record.lines {
         let (least, most) = line.ours.range();
         let part = line
-            .part_of_floor
+            .floor_seconds
+            .filter(|floor| *floor >= LEAST_FLOOR)
+            .and(line.part_of_floor)
             .map_or("-".to_owned(), |part| format!("{:.0} %", 100.0 * part));
+        let warm = if line.is_l2_warm() {
+            format!(" {WARM}")
+        } else {
+            String::new()
+        };
         let (peer, ratio) = line.best_peer().map_or(("-", "-".to_owned()), |peer| {
             (peer.name.as_str(), format!("{:.2}", peer.ratio))
         });
         text += &format!(
-            "| {} | {} | {} x {} | {} | {} to {} | {} | {part} | {peer} | {ratio} |\n",
+            "| {} | {} | {} x {} | {}{warm} | {} to {} | {} | {part} | {peer} | {ratio} |\n",
             line.kernel,
             line.model,
             line.batch,
@@ -47,7 +60,27 @@ pub fn lines(record: &Record) -> String {
             rate(line),
         );
     }
+    if record.lines.iter().any(Line::is_l2_warm) {
+        text += &format!("\n{WARM}: all copies of the memory together fit the L2 cache.\n");
+    }
     text
+}
+
+/// The range of the clocks under load, where they were read.
+fn clocks(record: &Record) -> Option<String> {
+    let clocks = || record.lines.iter().filter_map(|line| line.clocks.as_ref());
+    clocks().next()?;
+    let range = |of: fn(&Clocks) -> f64| {
+        let least = clocks().map(of).fold(f64::INFINITY, f64::min);
+        format!("{least:.0} to {:.0}", clocks().map(of).fold(0.0, f64::max))
+    };
+    Some(format!(
+        "Under load: SM {} MHz, memory {} MHz, {} W, {} degrees C.\n",
+        range(|c| c.sm_mhz),
+        range(|c| c.memory_mhz),
+        range(|c| c.watts),
+        range(|c| c.celsius)
+    ))
 }
 
 /// The whole record: what it is of, checks, ceilings, lines, what was left out.
@@ -66,7 +99,7 @@ pub fn whole(record: &Record) -> String {
         if record.valid {
             ""
         } else {
-            "; NOT VALID: a check did not pass"
+            "; NOT VALID: a check did not pass or was not made"
         },
     );
     if !record.steps.is_empty() {
@@ -98,6 +131,7 @@ pub fn whole(record: &Record) -> String {
             ceilings.copy_bytes_per_second / 1e12
         );
     }
+    text += &clocks(record).unwrap_or_default();
     text += "\n";
     text += &lines(record);
     if !record.skipped.is_empty() {

@@ -1,7 +1,10 @@
-//! The CUDA backend and cudarc: without a driver a typed error, with a GPU its streams, memory and graphs.
+//! The CUDA backend and cudarc: without a driver a typed error, with a GPU its streams, memory and graphs. Under
+//! `WINDOWKV_DEVICE=cuda` a missing GPU is a failure.
 #![cfg(feature = "cuda")]
 
 mod compression;
+#[path = "../devices/mod.rs"]
+mod devices;
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +12,15 @@ use compression::{Compression, Outcome};
 use windowkv_kernels::cuda::cudarc::driver::{CudaContext, sys};
 use windowkv_kernels::{Device, Error, Flags, Matrix, cuda, ops};
 
-/// cudarc's context where there is a GPU; says so where there is none.
+/// cudarc's context where there is a GPU; says so where there is none, and fails where one was asked for.
 fn gpu() -> Option<std::sync::Arc<CudaContext>> {
     match cuda::context(0) {
         Ok(context) => Some(context),
         Err(error) => {
+            assert!(
+                devices::only().is_none_or(|name| name != "cuda"),
+                "WINDOWKV_DEVICE is cuda: {error}"
+            );
             eprintln!("skipped, no GPU: {error}");
             None
         }
@@ -100,10 +107,10 @@ fn outcome(
     compression.outcome().expect("it ran")
 }
 
-/// On every device: the second prompt over the memory that the first one left.
+/// The second prompt over the memory that the first one left.
 #[test]
 fn a_prompt_is_compressed_and_decoded_in_memory_that_another_has_used() {
-    for device in Device::all() {
+    for device in devices::devices() {
         let mut compression = Compression::new(&device).expect("memory");
         let mut run = |seed| {
             outcome(&mut compression, seed, |compression| {

@@ -1,11 +1,13 @@
 //! A test for each function of `cuda/ptx`, against the PTX manual's semantics as computed here. Every test
-//! runs on the emulated GPU under random schedules and, where there is one, on a real GPU; or, for
-//! `.ci/sanitizers.sh`, on the library that `WINDOWKV_LIBRARY` names.
+//! runs on the emulated GPU under random schedules and, where there is one, on a real GPU; on the one of both that
+//! `WINDOWKV_DEVICE` names; or, for `.ci/sanitizers.sh`, on the library that `WINDOWKV_LIBRARY` names.
 
 mod atomics;
 mod barrier;
 mod cluster;
 mod cp_async;
+#[path = "../devices/mod.rs"]
+mod devices;
 mod faults;
 mod fence;
 mod ldmatrix;
@@ -55,11 +57,11 @@ impl Random {
     }
 }
 
-/// All devices, or the one of a library that was built with a sanitizer.
+/// All devices, the one that is named, or the one of a library that was built with a sanitizer.
 fn devices() -> Vec<Device> {
     match std::env::var("WINDOWKV_LIBRARY") {
         Ok(path) => vec![library::open(&path).expect("a library of the emulated GPU")],
-        Err(_) => Device::all(),
+        Err(_) => devices::devices(),
     }
 }
 
@@ -92,7 +94,11 @@ fn check(
             })
             .unwrap_or_else(|error| panic!("on {device:?}: {error}"));
     }
-    assert!(ran > 0, "the emulated GPU is always there");
+    if ran == 0 {
+        // The emulated GPU can do all: only a named GPU can be too old.
+        assert!(devices::only().is_some(), "there is no device");
+        eprintln!("skipped, the device is older than sm_{capability}");
+    }
 }
 
 /// Runs a probe.

@@ -1,13 +1,22 @@
 //! Times the kernels on a GPU beside PyTorch, keeps the record, and shows it.
 
-mod run;
+//!
+//! A record is made step by step. Each step reads it, adds to it and writes it again, so that what is done is on the disk
+//! whatever comes next.
+
+mod begin;
+mod ceilings;
+mod finish;
+mod kernels;
 mod show;
+mod step;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use windowkv_benches::gpu::shape::JobSet;
+use clap::{Args, Parser, Subcommand};
+use windowkv_benches::gpu::clock::Clock;
+use windowkv_kernels::{Device, Error};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -19,10 +28,10 @@ use windowkv_benches::gpu::shape::JobSet;
         gpu-bench check benches/record                     every GPU record there holds together\n  \
         gpu-bench readme                                   write README.md's section from the records\n  \
         gpu-bench begin -r out/record.json                 what the bundle's script does: begin,\n  \
-        gpu-bench step -r out/record.json tests --required -- ./kernels     run and note a command,\n  \
+        gpu-bench step -r out/record.json tests --needed to-pass -- ./kernels   run and note a command,\n  \
         gpu-bench kernels -r out/record.json --set main    time kernels and peers,\n  \
         gpu-bench finish -r out/record.json                end, and exit with 1 where a check did not pass\n\n\
-        Exit codes: 0, 1 for a failure, 2 for a wrong command line, 3 where there is no GPU."
+        Exit codes: 0, 1 for a failure, 2 for a wrong command line, 3 where there is no GPU, 130 after a signal."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -32,13 +41,13 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Begin a record: the machine, its versions and its ceilings
-    Begin(run::Begin),
+    Begin(begin::Begin),
     /// Run a command with a limit of time, keep its output, and note how it ended
-    Step(run::StepArgs),
+    Step(step::StepArguments),
     /// Time kernels, and their peers in PyTorch where python3 has it
-    Kernels(run::Kernels),
+    Kernels(kernels::Kernels),
     /// Measure the ceilings again, close the record, and print it
-    Finish(run::Finish),
+    Finish(finish::Finish),
     /// Print a record as Markdown
     Show {
         /// The record
@@ -76,18 +85,35 @@ enum Command {
     },
 }
 
-/// Which jobs, and on what.
-#[derive(Debug, clap::Args)]
-struct Measured {
-    /// Which kernels and sizes
-    #[arg(long, value_enum, default_value = "main")]
-    set: JobSet,
-    /// Rounds of each, at least 5 to be quoted
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
-    /// The emulated GPU, whose times mean nothing: tries the program out
-    #[arg(long)]
-    emulated: bool,
+/// Where the record is.
+#[derive(Debug, Args)]
+struct Place {
+    /// The record
+    #[arg(short, long, value_name = "FILE", default_value = "out/record.json")]
+    record: PathBuf,
+}
+
+/// Where the peers are.
+#[derive(Debug, Args)]
+struct PeersArguments {
+    /// Python with PyTorch
+    #[arg(long, default_value = "python3")]
+    python: String,
+    /// The peers' script
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "benches/peers/gpu_pytorch.py"
+    )]
+    peers: PathBuf,
+}
+
+fn clock(emulated: bool) -> Result<Clock, Error> {
+    if emulated {
+        Ok(Clock::Emulated(Device::emulated()))
+    } else {
+        Clock::cuda()
+    }
 }
 
 fn main() -> ExitCode {

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use windowkv_benches::record::{Record, compare as comparison, readme as section, table};
-use windowkv_model::evaluation::picture::{RoofPoint, Roofline};
+use windowkv_benches::record::{Record, compare as comparison, readme as section, roofline, table};
 
 pub(super) fn show(path: &Path) -> Result<ExitCode, String> {
     print!("{}", table::whole(&Record::read(path)?));
@@ -12,30 +11,8 @@ pub(super) fn show(path: &Path) -> Result<ExitCode, String> {
 }
 
 pub(super) fn roofline(path: &Path, output: &Path) -> Result<ExitCode, String> {
-    let record = Record::read(path)?;
-    let ceilings = record
-        .ceilings
-        .first()
-        .ok_or_else(|| format!("{}: no ceilings, so there is no roof", path.display()))?;
-    let points = record.lines.iter().filter(|line| line.operations > 0);
-    let chart = Roofline {
-        title: format!("Kernels on {}", record.device),
-        subtitle: format!(
-            "{}{}, commit {}",
-            if record.synthetic { "SYNTHETIC, " } else { "" },
-            &record.date[..10],
-            record.commit
-        ),
-        bytes_per_second: ceilings.copy_bytes_per_second,
-        operations_per_second: ceilings.product_operations_per_second,
-        points: points
-            .map(|line| RoofPoint {
-                series: format!("{}, {}", line.kernel, line.model),
-                intensity: line.operations as f64 / line.bytes as f64,
-                rate: line.operations as f64 / line.ours.seconds,
-            })
-            .collect(),
-    };
+    let chart = roofline::chart(&Record::read(path)?);
+    let chart = chart.map_err(|error| format!("{}: {error}", path.display()))?;
     std::fs::write(output, chart.svg())
         .map_err(|error| format!("{}: {error}", output.display()))?;
     eprintln!("{}", output.display());
@@ -43,13 +20,13 @@ pub(super) fn roofline(path: &Path, output: &Path) -> Result<ExitCode, String> {
 }
 
 pub(super) fn compare(old: &Path, new: &Path, fail_on_slower: bool) -> Result<ExitCode, String> {
-    let changes = comparison::changes(&Record::read(old)?, &Record::read(new)?)?;
-    if changes.is_empty() {
+    let compared = comparison::compare(&Record::read(old)?, &Record::read(new)?)?;
+    print!("{}", comparison::markdown(&compared));
+    if compared.changes.is_empty() {
         return Err("the records have no line in common".to_owned());
     }
-    print!("{}", comparison::markdown(&changes));
     let slower = |change: &comparison::Change| change.verdict == comparison::Verdict::Slower;
-    Ok(if fail_on_slower && changes.iter().any(slower) {
+    Ok(if fail_on_slower && compared.changes.iter().any(slower) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
