@@ -71,7 +71,7 @@ pub(super) struct Attention<'a> {
 }
 
 /// `[batch, token, head]` of a tensor without gaps.
-fn row<'a>(numbers: &'a [bf16], shape: [usize; 4], [batch, token, head]: [usize; 3]) -> &'a [bf16] {
+fn row(numbers: &[bf16], shape: [usize; 4], [batch, token, head]: [usize; 3]) -> &[bf16] {
     let start = ((batch * shape[1] + token) * shape[2] + head) * shape[3];
     &numbers[start..start + shape[3]]
 }
