@@ -12,7 +12,7 @@ VIRTUAL_ENV=$venv cargo test --release -p windowkv-kernels --features cuda --tes
 
 # A C program with both tables of kernels.
 printf '%s\n' '#include <stdio.h>' '#include "windowkv.h"' 'int main(void) {' \
-    '  printf("%d functions\\n", (int)((wkv_cuda_kernels()->struct_size - sizeof(size_t)) / sizeof(void*)));' \
+    '  printf("%d functions\n", (int)((wkv_cuda_kernels()->struct_size - sizeof(size_t)) / sizeof(void*)));' \
     '  return wkv_cuda_kernels()->struct_size != wkv_emulated_kernels()->struct_size;' '}' > target/cuda-tables.c
 VIRTUAL_ENV=$venv windowkv-kernels/examples/c/build.sh target/cuda-tables.c target/cuda-tables --cuda
 target/cuda-tables
