@@ -15,7 +15,7 @@ const WRONG: i32 = 10;
 const REPORT: i32 = 11;
 
 /// A child that runs longer than this hangs.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// What one means said about one build.
 #[derive(Clone, Debug)]
