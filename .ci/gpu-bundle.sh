@@ -101,7 +101,9 @@ expect 0 play
 says '| kernels-rest | passed |'
 grep -q '"valid": true' "$record" || fail "a whole run is not valid"
 for step in kernels-tests device-ran kernels-main sanitizer-racecheck criterion kernels-rest; do step_is $step passed; done
-test -s "$play/out.tgz" && test -s "$play/out/record.md" && test -s "$play/out/logs/ptx-tests.txt"
+for file in out.tgz out/record.md out/logs/kernels-main.txt; do
+    [ -s "$play/$file" ] || fail "a whole run leaves no $file"
+done
 $bench show "$record" >/dev/null
 expect 0 $bench compare "$record" "$record"
 says '12 of 12 lines are the same'

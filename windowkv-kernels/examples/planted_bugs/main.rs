@@ -25,7 +25,9 @@ mod parallel;
 // The kernels' tests include it too, and make it public.
 #[allow(unreachable_pub)]
 mod sparse;
+mod suite;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -63,6 +65,10 @@ struct Arguments {
     /// Name the bugs, and see that the sources still have what each changes, without building anything.
     #[arg(long)]
     list: bool,
+    /// Run this program of the kernels' tests on each bug, instead of the cases that are made for the bugs; `cargo test
+    /// --release -p windowkv-tests --test kernels --no-run` names it.
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["first", "list"])]
+    suite: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Subcommands>,
 }
@@ -161,6 +167,16 @@ fn plant(arguments: &Arguments) -> Result<ExitCode, String> {
             println!("{:50} {}", row.name(), row.bug.map_or("", |bug| bug.what));
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(program) = &arguments.suite {
+        let means = Means::named("builtin")?;
+        let units = build(&builder, &[means])?;
+        builder.link(&units, means)?;
+        let bar = progress("kernels and bugs", rows.len());
+        let told = || bar.inc(1);
+        let result = suite::run(&builder, &units, means, &rows, program, &told);
+        bar.finish_and_clear();
+        return result;
     }
     let started = Instant::now();
     let units = build(&builder, &MEANS)?;
