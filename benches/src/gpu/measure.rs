@@ -125,3 +125,39 @@ pub fn measure(
         ours,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use windowkv_kernels::{Device, Faults};
+
+    use super::super::shape::JobSet;
+    use super::*;
+
+    fn measured(faults: Faults) -> Result<Line, Failure> {
+        let clock = Clock::Emulated(Device::emulated_with(faults));
+        let job = &JobSet::Tiny.jobs()[0];
+        measure(&clock, None, job, 2, None, &mut Vec::new())
+    }
+
+    /// A lack of memory is told from a device that answers no more, wherever that happens.
+    #[test]
+    fn a_device_that_fails_is_the_end_and_one_that_is_full_is_not() {
+        let line = measured(Faults::default()).expect("it works");
+        assert_eq!(line.ours.rounds.len(), 2);
+        let full = measured(Faults {
+            memory_bytes: Some(1000),
+            ..Faults::default()
+        });
+        assert!(full.is_err_and(|failure| !failure.is_final()));
+        for launches in [0, 1, 3] {
+            let broken = measured(Faults {
+                launches: Some(launches),
+                ..Faults::default()
+            });
+            assert!(
+                broken.is_err_and(|failure| failure.is_final()),
+                "{launches}"
+            );
+        }
+    }
+}

@@ -31,6 +31,13 @@ pub enum Failure {
     Wrong(String),
 }
 
+impl Failure {
+    /// Whether nothing that comes after it can be believed: all but a lack of memory, which says nothing of the next size.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Kernel(windowkv_kernels::Error::OutOfMemory(_)))
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

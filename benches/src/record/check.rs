@@ -15,7 +15,7 @@ pub const REQUIRED_STEPS: [&str; 6] = [
 
 impl Record {
     /// Why it may not be called valid: a required step that is not there or did not pass, a step that must not fail and
-    /// did, or a ceiling that was not measured at both ends of the run. Nothing where it may.
+    /// did, no kernel that was timed, or a ceiling that was not measured at both ends of the run. Nothing where it may.
     pub fn shortcoming(&self) -> Option<String> {
         let missing = REQUIRED_STEPS
             .iter()
@@ -32,6 +32,9 @@ impl Record {
             if step.needed == Needed::NotToFail && step.status == Status::Failed {
                 return Some(format!("the step {} failed", step.name));
             }
+        }
+        if self.lines.is_empty() {
+            return Some("no kernel was timed".to_owned());
         }
         let missing = ["begin", "end"]
             .into_iter()

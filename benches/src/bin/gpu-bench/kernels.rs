@@ -4,12 +4,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use windowkv_benches::gpu::Failure;
 use windowkv_benches::gpu::measure::measure;
 use windowkv_benches::gpu::peer::Peers;
 use windowkv_benches::gpu::shape::JobSet;
 use windowkv_benches::record::Record;
-use windowkv_kernels::Error;
 
 use super::{PeersArguments, Place};
 
@@ -68,14 +66,12 @@ impl Kernels {
                     record.lines.retain(|other| other.name() != line.name());
                     record.lines.push(line);
                 }
-                // Too little memory for one size says nothing about the next one.
-                Err(Failure::Kernel(error @ Error::OutOfMemory(_))) => {
-                    record.skip(&name, &error.to_string());
-                }
                 Err(failure) => {
                     record.skip(&name, &failure.to_string());
-                    record.write(path)?;
-                    return Err(format!("{name}: {failure}"));
+                    if failure.is_final() {
+                        record.write(path)?;
+                        return Err(format!("{name}: {failure}"));
+                    }
                 }
             }
             record.write(path)?;
