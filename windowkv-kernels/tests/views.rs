@@ -2,7 +2,7 @@
 
 use windowkv_kernels::{
     CacheLayout, Device, Error, Matrix, MatrixMut, Pages, RowsF32, RowsF32Mut, Sequences, Strides,
-    Tensor, TensorMut, ffi, ops,
+    Tensor, TensorMut,
 };
 
 fn shape_error<T>(result: Result<T, Error>, word: &str) {
@@ -153,32 +153,4 @@ fn a_ragged_batch_has_one_sequence_less_than_offsets() {
     assert!(sequences.is_ragged());
     assert_eq!(sequences.batch(tensor.shape()), 2);
     assert_eq!(Sequences::padded(9).batch(tensor.shape()), 1);
-}
-
-#[test]
-fn memory_of_another_device_is_refused() {
-    let here = Device::emulated();
-    // SAFETY: the tables are this program's own.
-    let other = unsafe {
-        Device::from_library(
-            "other",
-            &*ffi::wkv_emulated_kernels(),
-            &*ffi::wkv_emulated_testing(),
-        )
-    }
-    .expect("the emulated GPU opens");
-    let input = other.zeroed::<f32>(8).expect("memory");
-    let mut sums = here.zeroed::<f32>(2).expect("memory");
-    let rows = Matrix::new(input.view(), 2, 4).expect("it fits");
-    let error = ops::row_sum(&here, &rows, sums.view_mut()).expect_err("another device's memory");
-    assert!(
-        matches!(error, Error::WrongDevice { name: "input", .. }),
-        "{error}"
-    );
-    assert!(
-        error
-            .to_string()
-            .contains("input lies on other 0, the call runs on emulated 0"),
-        "{error}"
-    );
 }

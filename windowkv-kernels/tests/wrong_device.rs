@@ -36,21 +36,25 @@ impl Memory {
     }
 }
 
-/// Calls with all memory in place, which has to work, then with each of its pieces elsewhere: the names that the errors
-/// give, in the order in which the call asks for memory.
-fn names_told(call: impl Fn(&Memory) -> Result<(), Error>) -> Vec<&'static str> {
+/// An emulated GPU by another name.
+fn another_device() -> Device {
     // SAFETY: the tables are this program's own.
-    let other = unsafe {
+    unsafe {
         Device::from_library(
             "other",
             &*ffi::wkv_emulated_kernels(),
             &*ffi::wkv_emulated_testing(),
         )
     }
-    .expect("the emulated GPU opens");
+    .expect("the emulated GPU opens")
+}
+
+/// Calls with all memory in place, which has to work, then with each of its pieces elsewhere: the names that the errors
+/// give, in the order in which the call asks for memory.
+fn names_told(call: impl Fn(&Memory) -> Result<(), Error>) -> Vec<&'static str> {
     let mut memory = Memory {
         here: Device::emulated(),
-        other,
+        other: another_device(),
         wrong: None,
         given: Cell::new(0),
     };
@@ -65,6 +69,26 @@ fn names_told(call: impl Fn(&Memory) -> Result<(), Error>) -> Vec<&'static str> 
         memory.given.set(0);
     }
     names
+}
+
+#[test]
+fn memory_of_another_device_is_refused() {
+    let here = Device::emulated();
+    let other = another_device();
+    let input = other.zeroed::<f32>(8).expect("memory");
+    let mut sums = here.zeroed::<f32>(2).expect("memory");
+    let rows = Matrix::new(input.view(), 2, 4).expect("it fits");
+    let error = ops::row_sum(&here, &rows, sums.view_mut()).expect_err("another device's memory");
+    assert!(
+        matches!(error, Error::WrongDevice { name: "input", .. }),
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("input lies on other 0, the call runs on emulated 0"),
+        "{error}"
+    );
 }
 
 const Q: [usize; 4] = [1, 4, 2, 32];

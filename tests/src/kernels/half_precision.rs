@@ -25,6 +25,11 @@ pub trait Half: HalfPrecision {
     fn bits(self) -> u16;
 }
 
+/// The number that 16 bits stand for.
+pub fn value<T: Half>(bits: &u16) -> f64 {
+    T::from_bits(*bits).value()
+}
+
 macro_rules! halves {
     ($($type:ident, $unit:expr, $tiny:expr, $max:expr;)*) => {$(
         impl Half for $type {

@@ -17,7 +17,7 @@ mod sparse;
 pub use attention::Expected;
 pub use batch::{Batching, Lengths, Places};
 pub use filled::{Filled, check_poison};
-pub use half_precision::Half;
+pub use half_precision::{Half, value};
 pub use large_scores::LargeScores;
 pub use layout::{Lay, Order};
 pub use plain::no_worse_than_plain;

@@ -9,7 +9,7 @@ use windowkv_kernels::{
 };
 use windowkv_tests::kernels::{
     Expected, Filled, Half, LargeScores, Lay, Order, SparseMemory, a_device, check_poison, devices,
-    emulated, fail, no_worse_than_plain, on_every_device,
+    emulated, fail, no_worse_than_plain, on_every_device, value,
 };
 use windowkv_tests::random::tensor;
 
@@ -554,10 +554,6 @@ fn one_sequence<T: Half>(
     )?;
     let o = o.download()?.iter().map(|x| x.bits()).collect();
     Ok((o, lse.download()?.iter().map(|x| x.to_bits()).collect()))
-}
-
-fn value<T: Half>(bits: &u16) -> f64 {
-    T::from_bits(*bits).value()
 }
 
 fn scores_to_the_limit<T: Half>(device: &Device) {

@@ -92,7 +92,7 @@ pub(crate) fn examine(
 }
 
 /// The exit code (none when a signal ended it) and what the child said. A child over the limit is an error.
-fn run_limited(command: &mut Command) -> Result<(Option<i32>, String), String> {
+pub(crate) fn run_limited(command: &mut Command) -> Result<(Option<i32>, String), String> {
     let mut child = command
         .spawn()
         .map_err(|error| format!("{command:?}: {error}"))?;

@@ -27,7 +27,7 @@ mod parallel;
 mod sparse;
 mod suite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -106,6 +106,27 @@ impl Row {
         self.bug.map_or("unchanged".to_owned(), |bug| {
             format!("{}: {}", bug.name, bug.what)
         })
+    }
+
+    /// What `work` gives for the library of this row.
+    fn with_library<T>(
+        &self,
+        builder: &Builder,
+        units: &[Unit],
+        means: Means,
+        work: impl FnOnce(&Path) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let library = match self.bug {
+            None => builder.unchanged(means),
+            Some(bug) => builder.plant(units, self.kernel, bug, means)?,
+        };
+        let result = work(&library);
+        // Hundreds of them would fill the disk; their objects are kept.
+        if self.bug.is_some() {
+            std::fs::remove_file(&library)
+                .map_err(|error| format!("{}: {error}", library.display()))?;
+        }
+        result
     }
 
     /// Whether this is what has to come out: a bug found, a kernel as it is not reported.
@@ -276,23 +297,10 @@ fn build(builder: &Builder, means: &[Means]) -> Result<Vec<Unit>, String> {
 }
 
 fn find(builder: &Builder, units: &[Unit], row: &Row, means: Means) -> Result<Finding, String> {
-    let library = match row.bug {
-        None => builder.unchanged(means),
-        Some(bug) => builder.plant(units, row.kernel, bug, means)?,
-    };
-    let finding = examine(
-        &library,
-        row.kernel,
-        means,
-        &builder.compiler,
-        row.bug.is_none(),
-    );
-    // Hundreds of them would fill the disk; their objects are kept.
-    if row.bug.is_some() {
-        std::fs::remove_file(&library)
-            .map_err(|error| format!("{}: {error}", library.display()))?;
-    }
-    finding
+    row.with_library(builder, units, means, |library| {
+        let unchanged = row.bug.is_none();
+        examine(library, row.kernel, means, &builder.compiler, unchanged)
+    })
 }
 
 /// A table for each kernel on standard output, what was found on standard error; whether all is as it must be.

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::Row;
 use crate::builder::{Builder, Unit};
+use crate::examine::run_limited;
 use crate::means::Means;
 use crate::parallel::parallel;
 
@@ -23,28 +24,20 @@ pub(crate) fn run(
         .filter(|row| !row.kernel.folder.starts_with("samples/"))
         .collect();
     let found = parallel(rows.clone(), |row| {
-        let library = match row.bug {
-            None => builder.unchanged(means),
-            Some(bug) => builder.plant(units, row.kernel, bug, means)?,
-        };
-        let mut command = Command::new(program);
-        command
-            .arg(format!("{}::", row.kernel.folder))
-            .args((row.kernel.folder == "layer").then_some("sample::"))
-            .env("WINDOWKV_LIBRARY", &library)
-            .env("RUST_BACKTRACE", "0")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let status = command
-            .status()
-            .map_err(|error| format!("{}: {error}", program.display()));
-        if row.bug.is_some() {
-            std::fs::remove_file(&library)
-                .map_err(|error| format!("{}: {error}", library.display()))?;
-        }
+        let found = row.with_library(builder, units, means, |library| {
+            let mut command = Command::new(program);
+            command
+                .arg(format!("{}::", row.kernel.folder))
+                .args((row.kernel.folder == "layer").then_some("sample::"))
+                .env("WINDOWKV_LIBRARY", library)
+                .env("RUST_BACKTRACE", "0")
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped());
+            // A test that fails, or a program that a signal ends.
+            run_limited(&mut command).map(|(code, _)| code != Some(0))
+        });
         told();
-        // A test that fails, or a program that a signal ends.
-        status.map(|status| !status.success())
+        found
     })?;
     let (mut bugs, mut of_bugs, mut good) = (0, 0, true);
     for (row, &found) in rows.iter().zip(&found) {

@@ -76,6 +76,15 @@ pub(super) struct DeviceReport {
     plan: DevicePlan,
 }
 
+/// What `--device` names on this machine.
+enum Opened {
+    Cpu,
+    /// A device, and why, where `auto` chose it.
+    Device(Device, Option<String>),
+    /// `auto` finds no GPU, and why.
+    NoGpu(windowkv_kernels::Error),
+}
+
 impl DeviceArgs {
     /// Opens the device that was asked for; also what `auto` has to say.
     ///
@@ -90,23 +99,15 @@ impl DeviceArgs {
     /// # Errors
     /// As [`choose`](Self::choose).
     pub(super) fn choose_for(&self, dtype: DType) -> Result<(Choice, Option<String>)> {
-        let on = |device| Choice::Device(Box::new(self.on(device, dtype)));
-        Ok(match self.device {
-            Some(DeviceName::Cpu) => (Choice::Cpu, None),
-            Some(DeviceName::Emulated) => (on(Device::emulated()), None),
-            Some(DeviceName::Cuda) => (on(open_gpu().map_err(opening)?), None),
-            Some(DeviceName::Auto) | None => match open_gpu() {
-                Ok(device) => {
-                    let why = chose_gpu(&device);
-                    (on(device), Some(why))
-                }
-                Err(why) => {
-                    let why = format!("--device auto chose cpu, in float32: {why}");
-                    // Without a GPU, a program that is built for none has nothing to tell those who did not ask.
-                    let tell = self.device.is_some() || cfg!(feature = "cuda") || gpu_is_there();
-                    (Choice::Cpu, tell.then_some(why))
-                }
-            },
+        Ok(match self.open()? {
+            Opened::Cpu => (Choice::Cpu, None),
+            Opened::Device(device, why) => (Choice::Device(Box::new(self.on(device, dtype))), why),
+            Opened::NoGpu(why) => {
+                let why = format!("--device auto chose cpu, in float32: {why}");
+                // Without a GPU, a program that is built for none has nothing to tell those who did not ask.
+                let tell = self.device.is_some() || cfg!(feature = "cuda") || gpu_is_there();
+                (Choice::Cpu, tell.then_some(why))
+            }
         })
     }
 
@@ -115,27 +116,44 @@ impl DeviceArgs {
     /// # Errors
     /// As [`choose`](Self::choose), and for `--device cpu`.
     pub(super) fn choose_gpu(&self, dtype: DType) -> Result<(OnDevice, Option<String>)> {
-        let on = |device| self.on(device, dtype);
-        Ok(match self.device {
-            Some(DeviceName::Cpu) => {
+        let (device, why) = match self.open()? {
+            Opened::Cpu => {
                 return Err(Error::Setting {
                     name: "device",
                     value: "cpu".to_owned(),
                     expected: "cuda or emulated: bench measures the device's pipeline",
                 });
             }
-            Some(DeviceName::Emulated) => (on(Device::emulated()), None),
-            Some(DeviceName::Cuda) => (on(open_gpu().map_err(opening)?), None),
+            Opened::Device(device, why) => (device, why),
+            Opened::NoGpu(why) => {
+                let why = format!("--device auto chose emulated, whose times are no GPU's: {why}");
+                (Device::emulated(), Some(why))
+            }
+        };
+        Ok((self.on(device, dtype), why))
+    }
+
+    fn open(&self) -> Result<Opened> {
+        Ok(match self.device {
+            Some(DeviceName::Cpu) => Opened::Cpu,
+            Some(DeviceName::Emulated) => Opened::Device(Device::emulated(), None),
+            Some(DeviceName::Cuda) => {
+                let device = open_gpu().map_err(|source| Error::Device {
+                    step: "opening the GPU".to_owned(),
+                    source,
+                })?;
+                Opened::Device(device, None)
+            }
             Some(DeviceName::Auto) | None => match open_gpu() {
                 Ok(device) => {
-                    let why = chose_gpu(&device);
-                    (on(device), Some(why))
+                    let capability = device.capability();
+                    let (major, minor) = (capability / 10, capability % 10);
+                    let why = format!(
+                        "--device auto chose cuda: there is a GPU of compute capability {major}.{minor}"
+                    );
+                    Opened::Device(device, Some(why))
                 }
-                Err(why) => {
-                    let why =
-                        format!("--device auto chose emulated, whose times are no GPU's: {why}");
-                    (on(Device::emulated()), Some(why))
-                }
+                Err(why) => Opened::NoGpu(why),
             },
         })
     }
@@ -150,18 +168,6 @@ impl DeviceArgs {
             prefill_chunk: self.prefill_chunk,
         }
     }
-}
-
-fn opening(source: windowkv_kernels::Error) -> Error {
-    Error::Device {
-        step: "opening the GPU".to_owned(),
-        source,
-    }
-}
-
-fn chose_gpu(device: &Device) -> String {
-    let (major, minor) = (device.capability() / 10, device.capability() % 10);
-    format!("--device auto chose cuda: there is a GPU of compute capability {major}.{minor}")
 }
 
 impl OnDevice {
